@@ -74,40 +74,61 @@ CREATE TABLE outbound (
     text            TEXT NOT NULL,
     lane            TEXT NOT NULL CHECK (lane IN ('otp', 'reply', 'normal', 'bulk')),
     in_reply_to     INTEGER REFERENCES inbound (id),
-    client_id       INTEGER,
-    route           TEXT, -- fixed by the caller; NULL lets the router choose
-    channel         TEXT, -- what took it last
+    client_id       INTEGER NOT NULL DEFAULT 0, -- 0: the box itself
+    route           TEXT NOT NULL DEFAULT '',   -- the one route it may take; '' any modem
+    channel         TEXT NOT NULL DEFAULT '',   -- what took it last
+    provider_ref    TEXT,                       -- the id an HTTP provider gave it
     state           TEXT NOT NULL DEFAULT 'queued' CHECK (state IN (
                         'queued', 'sending', 'sent', 'delivered', 'failed',
                         'expired', 'cancelled', 'uncertain', 'unknown')),
     reason          TEXT NOT NULL DEFAULT '',
     attempts        INTEGER NOT NULL DEFAULT 0,
+    doubted         INTEGER NOT NULL DEFAULT 0, -- times it may have gone out without our knowing
     want_report     INTEGER NOT NULL DEFAULT 1,
     segments        INTEGER NOT NULL DEFAULT 0,
     created_at_ms   INTEGER NOT NULL,
     next_attempt_ms INTEGER NOT NULL DEFAULT 0,
     expires_at_ms   INTEGER,
+    deadline_ms     INTEGER, -- when the sweeper must look: no state but a final one is without it
     sent_at_ms      INTEGER,
     final_at_ms     INTEGER
 ) STRICT;
-CREATE INDEX outbound_due ON outbound (lane, next_attempt_ms, id) WHERE state = 'queued';
-CREATE INDEX outbound_open ON outbound (state, id) WHERE state IN ('sending', 'sent', 'uncertain');
+CREATE INDEX outbound_queue ON outbound (route, lane, client_id, next_attempt_ms, id) WHERE state = 'queued';
+CREATE INDEX outbound_deadline ON outbound (deadline_ms) WHERE deadline_ms IS NOT NULL;
+CREATE INDEX outbound_open ON outbound (state, id) WHERE state IN ('sending', 'uncertain');
 CREATE INDEX outbound_recipient ON outbound (recipient, id);
 CREATE INDEX outbound_reply ON outbound (in_reply_to) WHERE in_reply_to IS NOT NULL;
+CREATE UNIQUE INDEX outbound_provider_ref ON outbound (channel, provider_ref) WHERE provider_ref IS NOT NULL;
 
--- One row per SMS-SUBMIT of an outbound message that went to a modem.
+-- One row per SMS-SUBMIT of an outbound message that a modem was given. The rows of one modem are sent
+-- in the order of `turn`, each only after the result of the one before it is on disk: so after a crash
+-- the first open row is the only one whose fate is in doubt.
 CREATE TABLE outbound_part (
     outbound_id   INTEGER NOT NULL REFERENCES outbound (id),
     sequence      INTEGER NOT NULL,
+    attempt       INTEGER NOT NULL,
+    turn          INTEGER NOT NULL,
     state         TEXT NOT NULL CHECK (state IN ('sending', 'sent', 'delivered', 'failed', 'uncertain')),
-    modem         TEXT NOT NULL, -- modem identity the TP-MR belongs to
+    modem         TEXT NOT NULL, -- IMEI and ICCID: what the TP-MR belongs to
+    recipient     TEXT NOT NULL,
     tp_mr         INTEGER,       -- as +CMGS answered, modulo 256
-    status        INTEGER,       -- TP-Status of the latest report
+    tp_status     INTEGER,       -- of the latest report
     sent_at_ms    INTEGER,
     final_at_ms   INTEGER,
-    PRIMARY KEY (outbound_id, sequence)
+    PRIMARY KEY (outbound_id, sequence, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbound_part_mr ON outbound_part (modem, tp_mr, sent_at_ms) WHERE tp_mr IS NOT NULL;
+CREATE INDEX outbound_part_open ON outbound_part (modem, turn) WHERE state IN ('sending', 'uncertain');
+
+-- Status reports that came before the result they belong to.
+CREATE TABLE orphan_report (
+    id             INTEGER PRIMARY KEY,
+    modem          TEXT NOT NULL,
+    tp_mr          INTEGER NOT NULL,
+    recipient      TEXT NOT NULL,
+    tp_status      INTEGER NOT NULL,
+    received_at_ms INTEGER NOT NULL
+) STRICT;
 
 -- What the columns above cannot tell: each further thing that happened to a message.
 CREATE TABLE trace (
