@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 __all__ = [
+    "OUTBOUND_MOVES",
     "Encoding",
     "Inbound",
     "InboundState",
@@ -51,7 +53,34 @@ class OutboundState(enum.StrEnum):
     EXPIRED = "expired"  # validity ended before it could be sent
     CANCELLED = "cancelled"  # taken back while queued
     UNCERTAIN = "uncertain"  # handed over, answer lost: it may or may not have gone out
-    UNKNOWN = "unknown"  # sent, and no delivery report came in the time allowed
+    UNKNOWN = "unknown"  # no delivery report came in the time allowed, or the doubt was never resolved
+
+
+# What may follow what. States only move forward; `delivered` may still overtake `failed` or `unknown`,
+# because the handset's word outranks ours and the network's.
+OUTBOUND_MOVES: Final[Mapping[OutboundState, frozenset[OutboundState]]] = {
+    OutboundState.QUEUED: frozenset(
+        {OutboundState.SENDING, OutboundState.EXPIRED, OutboundState.CANCELLED, OutboundState.FAILED}
+    ),
+    OutboundState.SENDING: frozenset(
+        {OutboundState.SENT, OutboundState.QUEUED, OutboundState.FAILED, OutboundState.UNCERTAIN}
+    ),
+    OutboundState.SENT: frozenset({OutboundState.DELIVERED, OutboundState.FAILED, OutboundState.UNKNOWN}),
+    OutboundState.UNCERTAIN: frozenset(
+        {
+            OutboundState.QUEUED,  # the lane's policy repeats it
+            OutboundState.SENT,
+            OutboundState.DELIVERED,
+            OutboundState.FAILED,
+            OutboundState.UNKNOWN,
+        }
+    ),
+    OutboundState.FAILED: frozenset({OutboundState.DELIVERED}),
+    OutboundState.UNKNOWN: frozenset({OutboundState.DELIVERED, OutboundState.QUEUED}),
+    OutboundState.DELIVERED: frozenset(),
+    OutboundState.EXPIRED: frozenset(),
+    OutboundState.CANCELLED: frozenset(),
+}
 
 
 class SenderKind(enum.StrEnum):
@@ -71,7 +100,7 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
 
     channel: "modem:<name>", "http", "handset", "timer" (a session's own wake-up) ...
     sender: E.164, or the short code or name as received. recipient: the number texted, "" if unknown.
-    natural_key: what makes a second delivery of it the same message; unique per channel kind; None: never equal.
+    natural_key: what makes a second delivery of it the same message; None: never the same.
     sent_at_ms: the network's or caller's time stamp; received_at_ms: ours.
     partial: parts of a concatenated message never came.
     """
@@ -89,16 +118,17 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
 class Outbound(msgspec.Struct, frozen=True, kw_only=True):
     """One message to send; segmenting and routing happen later.
 
-    in_reply_to: id of the inbound message whose turn made it. channel: fixed route name, or None to let
-    the router choose. expires_at_ms: never sent after it. not_before_ms: not sent before it.
+    in_reply_to: id of the inbound message whose turn made it. client_id: 0 for the box itself.
+    route: the one route it may take, or "" for any modem. expires_at_ms: never sent after it; None takes
+    the lane's own validity. not_before_ms: not sent before it.
     """
 
     recipient: str
     text: str
     lane: Lane = Lane.REPLY
     in_reply_to: int | None = None
-    channel: str | None = None
-    client_id: int | None = None
+    route: str = ""
+    client_id: int = 0
     not_before_ms: int = 0
     expires_at_ms: int | None = None
     want_report: bool = True
