@@ -54,10 +54,24 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True):
     incoming_token: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,128}$")] | None,
         _meta(
-            "What callers of /api/sms/incoming must send as a bearer token; without it nobody is asked.",
+            "Bearer token for /api/sms/incoming; without it only programs on this machine may post.",
             "16 to 128 letters, digits, - or _",
         ),
     ] = None
+    page_password: Annotated[
+        Annotated[str, Meta(pattern=r"^[\x21-\x7e]{8,128}$")] | None,
+        _meta(
+            "What the page asks browsers elsewhere for; without it only this machine can open the page.",
+            "8 to 128 characters without blanks",
+        ),
+    ] = None
+    hosts: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]+$")], ...],
+        _meta(
+            "Further names the page is reached by; addresses, localhost and *.local need no mention.",
+            "a list of host names, such as ['outpost.example']",
+        ),
+    ] = ()
 
     @property
     def host(self) -> str:
@@ -343,7 +357,7 @@ def _check_value(hint: Any, value: Any, path: str, name: str, errors: list[str])
         msgspec.convert(value, hint, strict=not from_env)
     except msgspec.ValidationError:
         source = value.source if isinstance(value, _FromEnv) else f"{name}: {path}"
-        shown = "******" if path.endswith((".pin", "_token")) else repr(value)
+        shown = "******" if path.endswith((".pin", "_token", "_password")) else repr(value)
         errors.append(f"{source}: {shown}; want {_want(hint)}")
         return
     if path == "http.listen" and not _is_listen(str(value)):
