@@ -7,7 +7,7 @@ Ops run in the writer thread inside a group commit (see `writer.py`). Each retur
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -30,6 +30,7 @@ __all__ = [
     "report",
     "retry",
     "settle_part",
+    "settle_refusal",
     "settle_whole",
     "sweep",
 ]
@@ -195,12 +196,12 @@ def claim(
     now_ms: int,
     modem: str | None = None,
     turn: int = 0,
-    sequences: Sequence[int] = (),
+    count_parts: Callable[[str], int] = lambda text: 1,
 ) -> Claim | None:
     """Write the intent to send; None if the message is no longer to be sent (it says why in its row).
 
-    modem, turn, sequences: for a modem, the SIM the parts will go through, their place in its order and
-    which parts there are. Consent is looked at here, not only when the message was made, because an
+    modem, turn: for a modem, the SIM the parts will go through and their place in its order.
+    count_parts: how many parts the channel makes of a text. Consent is looked at here, not only when the message was made, because an
     opt-out must reach what was queued before it.
     """
     row = db.execute(
@@ -218,6 +219,7 @@ def claim(
         _move(db, outbound_id, OutboundState.FAILED, now_ms, "the recipient opted out")
         return None
     attempt = attempts + 1
+    parts = count_parts(text)
     done = frozenset(
         number
         for (number,) in db.execute(
@@ -228,7 +230,7 @@ def claim(
     db.execute(
         "UPDATE outbound SET state = 'sending', channel = ?, attempts = ?, segments = max(segments, ?),"
         " deadline_ms = ?, reason = '' WHERE id = ?",
-        (channel, attempt, len(sequences), now_ms + LEASE_MS, outbound_id),
+        (channel, attempt, parts, now_ms + LEASE_MS, outbound_id),
     )
     if modem is not None:
         db.executemany(
@@ -236,7 +238,7 @@ def claim(
             " VALUES (?, ?, ?, ?, 'sending', ?, ?)",
             [
                 (outbound_id, sequence, attempt, turn, modem, recipient)
-                for sequence in sequences
+                for sequence in range(1, parts + 1)
                 if sequence not in done
             ],
         )
@@ -309,6 +311,17 @@ def settle_whole(
     if state is OutboundState.UNCERTAIN:
         return _doubt(db, outbound_id, now_ms, reason, actor)
     return _move(db, outbound_id, state, now_ms, reason, actor=actor)
+
+
+def settle_refusal(
+    db: sqlite3.Connection, result: PartResult, now_ms: int, next_attempt_ms: int | None
+) -> list[Change]:
+    """A part was refused: queue the message again for `next_attempt_ms`, or give it up if that is None."""
+    settle_part(db, result, now_ms)
+    if next_attempt_ms is not None:
+        return retry(db, result.outbound_id, now_ms, next_attempt_ms, result.reason)
+    _close_untried(db, result.outbound_id)
+    return _move(db, result.outbound_id, OutboundState.FAILED, now_ms, result.reason, actor=result.actor)
 
 
 def retry(
