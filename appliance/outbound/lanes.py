@@ -41,12 +41,13 @@ class _Queue:
 
 
 class _LaneState:
-    __slots__ = ("passed", "ring", "weight")
+    __slots__ = ("passed", "rings", "weight")
 
     def __init__(self, weight: int) -> None:
         self.weight = weight
         self.passed = 0.0  # virtual time: grows by 1/weight for each message taken
-        self.ring: OrderedDict[QueueKey, None] = OrderedDict()  # clients with rows, in turn
+        # By route, the clients that have rows, in turn. An empty ring is removed.
+        self.rings: dict[str, OrderedDict[QueueKey, None]] = {}
 
 
 class Lanes:
@@ -59,12 +60,15 @@ class Lanes:
         self._busy: dict[str, int] = {}
         self._avoid: OrderedDict[int, set[str]] = OrderedDict()
         self._dues: list[tuple[int, QueueKey]] = []
+        self._dry: set[QueueKey] = set()
 
     def offer(self, row: QueuedRow) -> None:
         """A message was queued just now."""
         queue = self._queue(row.key)
         if queue.more or len(queue.rows) >= WINDOW:
             queue.more = True
+            if not queue.rows:
+                self._dry.add(row.key)
         else:
             self._append(queue, row)
 
@@ -87,14 +91,17 @@ class Lanes:
             if queue is not None and queue.due_ms == due_ms:
                 queue.due_ms = None
                 queue.more = True
+                if not queue.rows:
+                    self._dry.add(key)
 
     def wants(self) -> list[QueueKey]:
         """Queues whose window is empty while the disk has more."""
-        return [key for key, queue in self._queues.items() if queue.more and not queue.rows]
+        return list(self._dry)
 
     def refill(self, key: QueueKey, rows: Iterable[QueuedRow], next_due_ms: int | None, now_ms: int) -> None:
         """What the disk answered for a queue that wanted: its due rows and when the next one is due."""
         queue = self._queue(key)
+        self._dry.discard(key)
         queue.more = next_due_ms is not None and next_due_ms <= now_ms
         present = {row.id for row in queue.rows}
         for row in rows:
@@ -109,26 +116,24 @@ class Lanes:
         """The next message that `channel`, which serves `routes`, may send; None if there is none."""
         for lane in self._by_turn():
             state = self._lanes[lane]
-            for key in list(state.ring):
-                if key.route not in routes:
-                    continue
-                queue = self._queues[key]
-                row = self._pick(queue, channel)
-                if row is None:
-                    continue
-                self._account(state, queue)
-                self._taken[row.id] = row.recipient
-                self._busy[row.recipient] = self._busy.get(row.recipient, 0) + 1
-                return row
+            for route in routes:
+                for key in state.rings.get(route, ()):
+                    queue = self._queues[key]
+                    row = self._pick(queue, channel)
+                    if row is not None:
+                        self._account(state, queue)
+                        self._taken[row.id] = row.recipient
+                        self._busy[row.recipient] = self._busy.get(row.recipient, 0) + 1
+                        return row
         return None
 
     def waits_above(self, lane: str, routes: tuple[str, ...]) -> bool:
         """Whether a lane more urgent than `lane` has a message that one of `routes` could take."""
         return any(
-            key.route in routes
+            route in self._lanes[other].rings
             for other, position in _ORDER.items()
             if position < _ORDER[lane]
-            for key in self._lanes[other].ring
+            for route in routes
         )
 
     def done(self, row: QueuedRow) -> None:
@@ -162,14 +167,14 @@ class Lanes:
     def _append(self, queue: _Queue, row: QueuedRow) -> None:
         queue.rows.append(row)
         lane = self._lanes[queue.key.lane]
-        if not lane.ring:
+        if not lane.rings:
             # Level with the least served lane that is at work: idleness earns no credit.
-            busy = [other.passed for other in self._lanes.values() if other.ring]
+            busy = [other.passed for other in self._lanes.values() if other.rings]
             lane.passed = max(lane.passed, min(busy, default=lane.passed))
-        lane.ring.setdefault(queue.key)
+        lane.rings.setdefault(queue.key.route, OrderedDict()).setdefault(queue.key)
 
     def _by_turn(self) -> list[str]:
-        waiting = [lane for lane, state in self._lanes.items() if state.ring]
+        waiting = [lane for lane, state in self._lanes.items() if state.rings]
         return sorted(waiting, key=lambda lane: (self._lanes[lane].passed, _ORDER[lane]))
 
     def _pick(self, queue: _Queue, channel: str) -> QueuedRow | None:
@@ -183,9 +188,16 @@ class Lanes:
         return None
 
     def _account(self, state: _LaneState, queue: _Queue) -> None:
+        key = queue.key
         state.passed += 1 / state.weight
-        state.ring.move_to_end(queue.key)
-        if not queue.rows:
-            del state.ring[queue.key]
-            if not queue.more and queue.due_ms is None:
-                self._queues.pop(queue.key, None)
+        ring = state.rings[key.route]
+        ring.move_to_end(key)
+        if queue.rows:
+            return
+        del ring[key]
+        if not ring:
+            del state.rings[key.route]
+        if queue.more:
+            self._dry.add(key)
+        elif queue.due_ms is None:
+            self._queues.pop(key, None)

@@ -35,13 +35,19 @@ _ATTEMPTS: Final = {
 }
 
 
-def next_attempt_ms(action: Action, attempt: int, now_ms: int, chance: random.Random) -> int | None:
+def next_attempt_ms(
+    action: Action, attempt: int, now_ms: int, chance: random.Random, *, retries: int | None = None
+) -> int | None:
     """When to try again after attempt number `attempt` (from 1), or None to give the message up.
+
+    retries: how many repetitions the refusal's own code makes sense for, where it says.
 
     Doubles from the class's first pause up to half an hour, with a fifth of jitter so that what failed
     together does not come back together.
     """
     if action in (Action.PERMANENT, Action.OUR_BUG) or attempt >= _ATTEMPTS[action]:
+        return None
+    if retries is not None and attempt > retries:
         return None
     pause = min(_LONGEST_MS, _FIRST_MS[action] * 2 ** min(attempt - 1, 12))
     return now_ms + round(pause * chance.uniform(0.8, 1.2))

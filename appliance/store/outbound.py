@@ -201,8 +201,8 @@ def claim(
     """Write the intent to send; None if the message is no longer to be sent (it says why in its row).
 
     modem, turn: for a modem, the SIM the parts will go through and their place in its order.
-    count_parts: how many parts the channel makes of a text. Consent is looked at here, not only when the message was made, because an
-    opt-out must reach what was queued before it.
+    count_parts: how many parts the channel makes of a text. Consent is looked at here, not only when the
+    message was made, because an opt-out must reach what was queued before it.
     """
     row = db.execute(
         "SELECT recipient, text, lane, client_id, attempts, want_report, doubted, expires_at_ms, state"

@@ -1,0 +1,193 @@
+"""A GSM modem as a channel: what it receives goes to the store, what it is given becomes SMS-SUBMITs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from firmware_bridge.modem import Modem, Received
+
+from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
+from appliance.message import Inbound, normalise_number
+from appliance.outbound.policy import Action
+from appliance.store import outbound as outbound_store
+from appliance.store.outbound import Change, Claim
+from firmware_bridge.errors import (
+    NotReady,
+    PortLost,
+    SendAction,
+    SendError,
+)
+from firmware_bridge.pdu import StatusReport, Submit, segment, submits
+
+if TYPE_CHECKING:
+    from appliance.dispatcher.dispatcher import Dispatcher
+    from appliance.store.store import Store
+
+__all__ = ["ModemChannel", "ModemInbox"]
+
+log = logging.getLogger(__name__)
+
+_ACTIONS: Final[dict[SendAction, Action]] = {
+    SendAction.RETRY_NOW: Action.RETRY_NOW,
+    SendAction.RETRY_LATER: Action.RETRY_LATER,
+    SendAction.OTHER_ROUTE: Action.OTHER_ROUTE,
+    SendAction.PERMANENT: Action.PERMANENT,
+    SendAction.ATTENTION: Action.ROUTE_DOWN,
+    SendAction.OUR_BUG: Action.OUR_BUG,
+}
+_LONGEST_TP_VP_S: Final = 63 * 7 * 86_400
+
+
+class ModemChannel:
+    """One modem's way out."""
+
+    def __init__(self, modem: Modem, clock_ms: Callable[[], int]) -> None:
+        self.modem = modem
+        self._clock_ms = clock_ms
+        self._plans: tuple[tuple[int, int], Sequence[Submit]] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"modem:{self.modem.health.name}"
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        return ("", self.name)
+
+    @property
+    def identity(self) -> str:
+        health = self.modem.health
+        if health.imei or health.iccid:
+            return f"{health.imei or ''}/{health.iccid or ''}"
+        return self.name
+
+    @property
+    def ready(self) -> bool:
+        return self.modem.ready
+
+    async def wait_ready(self) -> None:
+        await self.modem.wait_ready()
+
+    def count_parts(self, text: str) -> int:
+        return len(segment(text).parts)
+
+    async def send(self, claim: Claim, sequence: int, gate: Gate) -> Outcome:
+        submit = self._submits(claim)[sequence - 1]
+        name = self.name
+        try:
+            return Sent(tp_mr=await self.modem.send(submit, gate=gate))
+        except SendError as error:
+            if error.ambiguous:
+                return Doubt(f"{name}: {error}")
+            if error.action is SendAction.ACCEPTED:
+                return Sent()
+            if isinstance(error, NotReady | PortLost):
+                return NotSent(f"{name}: {error}")
+            return Refused(_ACTIONS[error.action], f"{name}: {error}", error.retries)
+
+    def _submits(self, claim: Claim) -> Sequence[Submit]:
+        key = (claim.outbound_id, claim.attempt)
+        if self._plans is None or self._plans[0] != key:
+            validity_s = None
+            if claim.expires_at_ms is not None:
+                left_s = (claim.expires_at_ms - self._clock_ms()) // 1000
+                validity_s = min(max(left_s, 300), _LONGEST_TP_VP_S)
+            parts = submits(
+                claim.recipient,
+                claim.text,
+                # The low octet changes from each message to the next, so two messages to one person are
+                # never joined; a repetition keeps it, so a handset can tell it for what it is.
+                reference=claim.outbound_id & 0xFF,
+                mr=claim.outbound_id & 0xFF,
+                status_report=claim.want_report,
+                reject_duplicates=claim.doubted,
+                validity_s=validity_s,
+            )
+            self._plans = (key, parts)
+        return self._plans[1]
+
+
+class ModemInbox:
+    """One modem's way in: the callbacks it awaits before it frees a SIM slot or acknowledges a report."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        *,
+        region: str,
+        clock_ms: Callable[[], int],
+        on_changes: Callable[[Sequence[Change]], None],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._region = region
+        self._clock_ms = clock_ms
+        self._on_changes = on_changes
+        self.channel: ModemChannel | None = None  # set when the modem it belongs to exists
+
+    async def on_deliver(self, received: Received) -> None:
+        """Store an SMS-DELIVER; returns after the commit that holds it is on disk."""
+        deliver = received.deliver
+        channel = f"modem:{received.modem}"
+        now = self._clock_ms()
+        sender = normalise_number(deliver.sender.digits, self._region) or deliver.sender.digits
+        digest = hashlib.blake2b(received.pdu, digest_size=16).hexdigest()
+        sent_at = deliver.scts.utc_ms
+        # SCTS has one-second steps, so two equal texts of one person differ in it, a repeated delivery
+        # does not. Where a broken SC gives no time, the slot and the hour tell a second reading of one
+        # message from a second message.
+        key = f"sms:{sender}:{digest}"
+        if sent_at is None:
+            key += f":{received.memory}{received.index}:{now // 3_600_000}"
+        own = self.channel.modem.health.own_number if self.channel else None
+        if deliver.concat is not None:
+            accepted = await self._store.accept_part(
+                channel=channel,
+                sender=sender,
+                recipient=own or "",
+                concat=deliver.concat,
+                encoding=deliver.encoding,
+                data=deliver.data,
+                natural_key=key,
+                sent_at_ms=sent_at,
+                received_at_ms=now,
+            )
+            if accepted is None or accepted.duplicate:
+                return
+            self._dispatcher.offer(accepted.id, accepted.inbound)
+            return
+        inbound = Inbound(
+            channel=channel,
+            sender=sender,
+            recipient=own or "",
+            text=deliver.text if deliver.text is not None else deliver.data.hex(),
+            sent_at_ms=sent_at,
+            received_at_ms=now,
+            natural_key=key,
+        )
+        taken = await self._store.accept(inbound)
+        if not taken.duplicate:
+            self._dispatcher.offer(taken.id, inbound)
+
+    async def on_status_report(self, report: StatusReport, raw: bytes) -> None:
+        """Apply an SMS-STATUS-REPORT; returns after the commit."""
+        identity = self.channel.identity if self.channel else ""
+        changes = await self._store.writer.run(
+            outbound_store.report,
+            identity,
+            report.mr,
+            report.recipient.digits,
+            report.status,
+            self._clock_ms(),
+        )
+        self._on_changes(changes)
+
+    async def on_undecodable(self, pdu: bytes, error: str) -> None:
+        """Keep a TPDU that nobody could read; it is shown on the page and frees its slot."""
+        channel = self.channel.name if self.channel else "modem"
+        log.warning("%s: undecodable TPDU kept: %s", channel, error)
+        await self._store.keep_undecoded(channel, pdu, error, self._clock_ms())
