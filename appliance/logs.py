@@ -14,7 +14,7 @@ import logging.handlers
 import queue
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
 import orjson
@@ -115,10 +115,13 @@ class _Bounded(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
-def setup(level: str = "info", *, stream: TextIO | None = None, plain: bool | None = None) -> None:
+def setup(
+    level: str = "info", *, stream: TextIO | None = None, plain: bool | None = None
+) -> Callable[[], None]:
     """Send the process's log records to `stream` (stderr). plain: None decides by whether it is a terminal.
 
-    Calling it again replaces what the first call set up.
+    Calling it again replaces what the first call set up. Returns what writes the waiting lines and ends it
+    (done at exit as well).
     """
     out = sys.stderr if stream is None else stream
     target = logging.StreamHandler(out)
@@ -131,10 +134,14 @@ def setup(level: str = "info", *, stream: TextIO | None = None, plain: bool | No
     root.addHandler(handler)
     root.setLevel(level.upper())
     listener.start()
-    atexit.register(_stop, listener, root, handler)
+    stopped = False
 
+    def stop() -> None:
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            root.removeHandler(handler)
+            listener.stop()
 
-def _stop(listener: logging.handlers.QueueListener, root: logging.Logger, handler: _Bounded) -> None:
-    root.removeHandler(handler)
-    if listener._thread is not None:  # the queue's listener has no public "is it running?"
-        listener.stop()
+    atexit.register(stop)
+    return stop
