@@ -161,7 +161,7 @@ class OutboundService:
 
 
 def _lane_counts(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Per lane: how many are queued (counted up to COUNTED), since when the oldest, how many are being sent."""
+    """Per lane: how many are queued (counted up to COUNTED), the oldest of them, how many are being sent."""
     lanes: dict[str, dict[str, Any]] = {
         lane: {"lane": str(lane), "queued": 0, "oldest_ms": None, "sending": 0} for lane in Lane
     }
