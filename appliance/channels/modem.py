@@ -14,6 +14,7 @@ from appliance.message import Inbound, normalise_number
 from appliance.outbound.policy import Action
 from appliance.store import outbound as outbound_store
 from appliance.store.outbound import Change, Claim
+from appliance.store.parts import Part
 from firmware_bridge.errors import (
     NotReady,
     PortLost,
@@ -23,7 +24,6 @@ from firmware_bridge.errors import (
 from firmware_bridge.pdu import StatusReport, Submit, segment, submits
 
 if TYPE_CHECKING:
-    from appliance.dispatcher.dispatcher import Dispatcher
     from appliance.store.store import Store
 
 __all__ = ["ModemChannel", "ModemInbox"]
@@ -116,14 +116,12 @@ class ModemInbox:
     def __init__(
         self,
         store: Store,
-        dispatcher: Dispatcher,
         *,
         region: str,
         clock_ms: Callable[[], int],
         on_changes: Callable[[Sequence[Change]], None],
     ) -> None:
         self._store = store
-        self._dispatcher = dispatcher
         self._region = region
         self._clock_ms = clock_ms
         self._on_changes = on_changes
@@ -145,20 +143,22 @@ class ModemInbox:
             key += f":{received.memory}{received.index}:{now // 3_600_000}"
         own = self.channel.modem.health.own_number if self.channel else None
         if deliver.concat is not None:
-            accepted = await self._store.accept_part(
-                channel=channel,
-                sender=sender,
-                recipient=own or "",
-                concat=deliver.concat,
-                encoding=deliver.encoding,
-                data=deliver.data,
-                natural_key=key,
-                sent_at_ms=sent_at,
-                received_at_ms=now,
+            await self._store.accept_part(
+                Part(
+                    channel=channel,
+                    sender=sender,
+                    recipient=own or "",
+                    reference=deliver.concat.reference,
+                    reference_bits=deliver.concat.reference_bits,
+                    total=deliver.concat.total,
+                    sequence=deliver.concat.sequence,
+                    encoding=deliver.encoding,
+                    data=deliver.data,
+                    natural_key=key,
+                    sent_at_ms=sent_at,
+                    received_at_ms=now,
+                )
             )
-            if accepted is None or accepted.duplicate:
-                return
-            self._dispatcher.offer(accepted.id, accepted.inbound)
             return
         inbound = Inbound(
             channel=channel,
@@ -169,9 +169,7 @@ class ModemInbox:
             received_at_ms=now,
             natural_key=key,
         )
-        taken = await self._store.accept(inbound)
-        if not taken.duplicate:
-            self._dispatcher.offer(taken.id, inbound)
+        await self._store.accept(inbound)
 
     async def on_status_report(self, report: StatusReport, raw: bytes) -> None:
         """Apply an SMS-STATUS-REPORT; returns after the commit."""
