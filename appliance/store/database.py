@@ -50,7 +50,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare` found and did. before: user_version found, 0 for a new file; copy: made if it migrated."""
+    """What `prepare` did. before: user_version found, 0 for a new file. copy: made if it migrated."""
 
     path: Path
     before: int

@@ -36,9 +36,11 @@ CREATE TABLE inbound_part (
     natural_key    TEXT NOT NULL UNIQUE,
     sent_at_ms     INTEGER,
     received_at_ms INTEGER NOT NULL,
-    inbound_id     INTEGER REFERENCES inbound (id) -- set when the whole was handed over
+    inbound_id     INTEGER REFERENCES inbound (id) -- set when the whole, or what there was, was handed over
 ) STRICT;
-CREATE INDEX inbound_part_open ON inbound_part (sender, reference, total) WHERE inbound_id IS NULL;
+CREATE INDEX inbound_part_of ON inbound_part (sender, reference, total);
+CREATE INDEX inbound_part_open ON inbound_part (received_at_ms) WHERE inbound_id IS NULL;
+CREATE INDEX inbound_part_whole ON inbound_part (inbound_id) WHERE inbound_id IS NOT NULL;
 
 -- TPDUs nobody could decode: kept, shown, in nobody's way.
 CREATE TABLE undecoded (
@@ -48,6 +50,7 @@ CREATE TABLE undecoded (
     error          TEXT NOT NULL,
     received_at_ms INTEGER NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX undecoded_pdu ON undecoded (channel, pdu_hex);
 
 CREATE TABLE session (
     sender        TEXT PRIMARY KEY,
