@@ -9,6 +9,7 @@ from __future__ import annotations
 from firmware_bridge.errors import PduDecodeError, UsageError
 from firmware_bridge.pdu.address import Address
 from firmware_bridge.pdu.deliver import Deliver
+from firmware_bridge.pdu.folding import Folded, fold_to_gsm7
 from firmware_bridge.pdu.segmentation import Segments, assemble, delivers, segment, submits
 from firmware_bridge.pdu.status_report import StatusReport
 from firmware_bridge.pdu.submit import Submit
@@ -25,6 +26,7 @@ __all__ = [
     "Deliver",
     "Encoding",
     "EnhancedValidity",
+    "Folded",
     "InformationElement",
     "PduDecodeError",
     "Scts",
@@ -39,6 +41,7 @@ __all__ = [
     "dcs_for",
     "decode_scts",
     "delivers",
+    "fold_to_gsm7",
     "parse_header",
     "segment",
     "status_class",

@@ -153,8 +153,6 @@ def encode_sca(address: Address | None) -> bytes:
     """The octets before the TPDU; one zero octet for "as the modem is set"."""
     if address is None:
         return b"\x00"
-    if address.is_alphanumeric:
-        raise UsageError("a service centre has a number, not a name")
     value = _encode_semi_octets(address.digits.removeprefix("+"))
     if len(value) + 1 > MAX_SCA_OCTETS:
         raise UsageError(f"service centre address {address.digits!r} is too long")

@@ -8,13 +8,13 @@ from typing import Final
 
 from firmware_bridge.errors import UsageError
 from firmware_bridge.pdu.address import Address
-from firmware_bridge.pdu.alphabet import decode_gsm7, encode_gsm7, first_outside_gsm7, septet_cost
+from firmware_bridge.pdu.alphabet import encode_gsm7, first_outside_gsm7, septet_cost
 from firmware_bridge.pdu.deliver import Deliver
 from firmware_bridge.pdu.submit import Submit
 from firmware_bridge.pdu.tp_dcs import Encoding, dcs_for
 from firmware_bridge.pdu.tp_scts import Scts
 from firmware_bridge.pdu.tp_vp import Validity
-from firmware_bridge.pdu.user_data import encode_ucs2
+from firmware_bridge.pdu.user_data import decode_text, encode_ucs2
 from firmware_bridge.pdu.user_data_header import concat_header
 
 __all__ = ["Segments", "assemble", "delivers", "segment", "submits"]
@@ -101,6 +101,7 @@ def submits(
     validity_s: Validity = None,
     message_class: int | None = None,
     encoding: Encoding | None = None,
+    mr: int = 0,
     reject_duplicates: bool = False,
     sca: Address | None = None,
 ) -> tuple[Submit, ...]:
@@ -108,7 +109,9 @@ def submits(
 
     recipient: `+251911234567`, a short code, or an Address. reference: shared by the parts, taken
     modulo its bits; unused for a single part. validity_s: seconds, rounded up to what TP-VP can
-    say. message_class: 0 (flash) to 3. encoding: see `segment`. Raises UsageError for what cannot
+    say. message_class: 0 (flash) to 3. encoding: see `segment`. mr: TP-MR of the first part, one more
+    for each part after it, modulo 256. reject_duplicates: TP-RD, to repeat what may have been sent.
+    Raises UsageError for what cannot
     be sent.
     """
     address = recipient if isinstance(recipient, Address) else Address.parse(recipient)
@@ -119,13 +122,16 @@ def submits(
             recipient=address,
             data=data,
             sca=sca,
+            mr=(mr + index) % 256,
             dcs=dcs,
             udh=udh,
             validity=validity_s,
             status_report=status_report,
             reject_duplicates=reject_duplicates,
         )
-        for udh, data in _encode_parts(segments, reference % (1 << reference_bits), reference_bits)
+        for index, (udh, data) in enumerate(
+            _encode_parts(segments, reference % (1 << reference_bits), reference_bits)
+        )
     )
 
 
@@ -161,15 +167,16 @@ def delivers(
     )
 
 
-def assemble(encoding: Encoding, parts_data: Sequence[bytes]) -> str:
+def assemble(encoding: Encoding, parts_data: Sequence[bytes], *, udh: bytes = b"") -> str:
     """Join the user data of parts, in order, and decode it after: pairs may be cut between parts.
 
-    parts_data: `Deliver.data` of each part. A surrogate that stays alone becomes U+FFFD, and 8-bit
+    parts_data: `Deliver.data` of each part. udh: the header of one of them, of use only for the
+    national language tables that it may name. A surrogate that stays alone becomes U+FFFD, and 8-bit
     data reads as Latin-1, since some text must be shown.
     """
     joined = b"".join(parts_data)
     if encoding == "gsm7":
-        return decode_gsm7(joined)
+        return decode_text("gsm7", joined, udh) or ""
     if encoding == "ucs2":
         return joined.decode("utf-16-be", "replace")
     return joined.decode("latin-1")

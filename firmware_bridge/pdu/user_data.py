@@ -6,6 +6,7 @@ from typing import Final
 
 from firmware_bridge.errors import PduDecodeError, UsageError
 from firmware_bridge.pdu.alphabet import decode_gsm7
+from firmware_bridge.pdu.national import language_tables
 from firmware_bridge.pdu.octets import OctetReader
 from firmware_bridge.pdu.septets import pack_septets, packed_length, unpack_septets
 from firmware_bridge.pdu.tp_dcs import Encoding, data_coding
@@ -85,7 +86,10 @@ def decode_text(encoding: Encoding, data: bytes, udh: bytes = b"") -> str | None
     data, udh: as `decode_user_data` returns them. An odd octet at the end of UCS-2 is left out.
     """
     if encoding == "gsm7":
-        return decode_gsm7(data)
+        if not udh:
+            return decode_gsm7(data)
+        basic, extension = language_tables(udh)
+        return decode_gsm7(data, basic=basic, extension=extension)
     if encoding == "ucs2":
         try:
             return data[: len(data) & ~1].decode("utf-16-be")

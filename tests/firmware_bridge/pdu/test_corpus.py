@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from firmware_bridge.pdu import Deliver, StatusReport, Submit, assemble
+from firmware_bridge.pdu.fields import decode_message, from_fields, to_fields
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("pdu_examples.json").read_text("utf-8"))
 KINDS = {"deliver": Deliver, "submit": Submit, "status_report": StatusReport}
@@ -25,6 +26,19 @@ def test_corpus_pdu_decoded_and_encoded_gives_the_same_octets(vector: dict[str, 
     message = KINDS[vector["direction"]].decode(bytes.fromhex(vector["pdu_hex"]))
     assert message.encode().hex().upper() == vector["pdu_hex"]
     assert message.tpdu_length == vector["tpdu_length"]
+
+
+@each_vector
+def test_corpus_pdu_decoded_gives_exactly_the_fields(vector: dict[str, Any]) -> None:
+    message = decode_message(bytes.fromhex(vector["pdu_hex"]), vector["direction"])
+    assert to_fields(message) == vector["fields"]
+    assert list(to_fields(message)) == list(vector["fields"])
+
+
+@each_vector
+def test_corpus_fields_encoded_give_the_pdu(vector: dict[str, Any]) -> None:
+    message = from_fields(vector["direction"], vector["fields"])
+    assert message.encode().hex().upper() == vector["pdu_hex"]
 
 
 @pytest.mark.parametrize(
