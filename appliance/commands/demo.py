@@ -1,0 +1,178 @@
+"""`outpost demo`: the appliance with everything embedded. What `make run` calls.
+
+One simulated modem on a pty with its network, the sample timetable, and the data in .outpost/demo under
+the checkout, where they survive a restart. It is `outpost run` on a configuration written here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from appliance.commands.asking import DEMO_DIR
+from appliance.commands.run import prepare_data_dir, refuse, run_config
+from appliance.config import Config, ConfigErrors, load
+from appliance.exits import Exit, StartRefused
+
+__all__ = ["AGENT", "NUMBER", "configure", "free_port", "run"]
+
+NUMBER: Final = "+251911000001"  # what the simulator calls its first modem
+AGENT: Final = "+251911000900"  # whose PAY texts count as cash
+FIRST_PORT: Final = 8080
+PORTS: Final = 20  # tried in a row
+MODEM_WAIT_S: Final = 10.0
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+_CONFIG: Final = """\
+# Written by `outpost demo` at each start; settings from the environment (OUTPOST__...) go over it.
+data_dir = "{data_dir}"
+
+[http]
+listen = "127.0.0.1:{port}"
+
+[[modem]]
+name = "modem0"
+port = "{modem}"
+
+[payments]
+agents = ["{agent}"]
+
+[log]
+level = "warning"
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", default=str(DEMO_DIR), metavar="DIR", help="where its data are kept")
+
+
+def run(args: argparse.Namespace) -> int:
+    data = Path(args.data_dir).resolve()
+    try:
+        prepare_data_dir(data)
+        with _only_one(data):
+            return _demo(data)
+    except StartRefused as error:
+        return refuse(error.code, error.line)
+    except ConfigErrors as error:
+        return refuse(Exit.USAGE, *error.lines)
+
+
+def free_port(first: int = FIRST_PORT) -> int:
+    """The first port of 127.0.0.1 from `first` on that nobody listens on. Raises StartRefused."""
+    for port in range(first, first + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise StartRefused(Exit.PORT_BUSY, f"127.0.0.1:{port}: {error.strerror}") from error
+            else:
+                return port
+    raise StartRefused(Exit.PORT_BUSY, f"127.0.0.1: ports {first} to {first + PORTS - 1} are all taken")
+
+
+def _demo(data: Path) -> int:
+    port = free_port()
+    network = data / "network"
+    file = data / "outpost.toml"
+    file.write_text(
+        _CONFIG.format(data_dir=data, port=port, modem=network / "modem0", agent=AGENT), encoding="utf-8"
+    )
+    config = load(file)
+    with _simulator(network):
+        threading.Thread(target=_greet, args=(config, port), daemon=True).start()
+        return run_config(config)
+
+
+@contextlib.contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    """Hold the demo's lock: a second one must not take the first one's simulated network away."""
+    with open(data / "demo.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartRefused(Exit.ALREADY_RUNNING, f"{data}: a demo runs here already") from error
+        yield
+
+
+@contextlib.contextmanager
+def _simulator(network: Path) -> Iterator[None]:
+    """Run `outpost simulate` beside us; it ends when we do, however we end."""
+    network.mkdir(mode=0o700, exist_ok=True)
+    modem = network / "modem0"
+    modem.unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance", "simulate", "--modems", "1", "--link", str(network)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the appliance: its modem must not vanish while it stops
+        preexec_fn=_end_with_parent(os.getpid()),  # before any thread exists here
+    )
+    try:
+        limit = time.monotonic() + MODEM_WAIT_S
+        while not modem.exists():
+            if process.poll() is not None or time.monotonic() > limit:
+                raise StartRefused(
+                    Exit.FAILED, "the modem simulator did not start; try: outpost simulate --help"
+                )
+            time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _end_with_parent(parent: int) -> Callable[[], None]:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def before_exec() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(0)
+
+    return before_exec
+
+
+def _greet(config: Config, port: int) -> None:
+    """Print how to use it, once the page answers."""
+    http = config.http
+    for _ in range(500):
+        with contextlib.suppress(OSError), socket.create_connection((http.host, http.port), timeout=1):
+            break
+        time.sleep(0.02)
+    taken = "" if port == FIRST_PORT or port != http.port else f"   (port {FIRST_PORT} is taken)"
+    lines = [
+        f"Outpost runs.  Page: http://{config.http.listen}/{taken}",
+        f"Number to text: {NUMBER}, by a simulated modem: an SMS takes about 3 s.",
+        "Be a phone, in another terminal:  .venv/bin/outpost handset",
+        "  then text, for one:  BOOK ADDIS HAWASSA TOMORROW 2      (or: HELP)",
+        f"The agent who takes the cash:     .venv/bin/outpost handset --number {AGENT}",
+        "  texts:  PAY and the code of the booking",
+        f"Data: {_near(config.data_path)}, kept for the next time.  Stop: Ctrl-C",
+    ]
+    print(*lines, sep="\n", flush=True)
+
+
+def _near(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import appliance
+from appliance import commands
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        commands.main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    for name, command in commands.COMMANDS.items():
+        assert f"    {name} " in out and command.help in out
+
+
+def test_command_unknown_is_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        commands.main(["dance"])
+    assert ended.value.code == commands.EXIT_USAGE
+    assert "invalid choice: 'dance'" in capsys.readouterr().err
+
+
+def test_command_that_is_not_built_in_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(commands.COMMANDS, "dance", commands.Command("appliance.commands.dance", "dance"))
+    assert commands.main(["dance"]) == commands.EXIT_USAGE
+    assert (
+        capsys.readouterr().err == "outpost dance: this build does not have it (appliance.commands.dance)\n"
+    )
+
+
+def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        commands.main(["--version"])
+    assert capsys.readouterr().out == f"outpost {appliance.__version__}\n"
+
+
+def test_python_m_appliance_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"outpost {appliance.__version__}\n"
