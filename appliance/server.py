@@ -160,7 +160,7 @@ class Appliance:
         return [modem.health for modem in self._modems]
 
     def makes_progress(self) -> bool:
-        """What the watchdog asks: the loop runs (or nobody would ask), the writer and each modem task move."""
+        """What the watchdog asks: the loop runs, or nobody would ask; do the writer and each modem move?"""
         return self.store.writer.alive and all(
             modem.idle_s < WATCHDOG_IDLE_S or modem.health.state == "parked" for modem in self._modems
         )

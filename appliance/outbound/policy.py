@@ -49,5 +49,5 @@ def next_attempt_ms(
         return None
     if retries is not None and attempt > retries:
         return None
-    pause = min(_LONGEST_MS, _FIRST_MS[action] * 2 ** min(attempt - 1, 12))
+    pause = min(_LONGEST_MS, _FIRST_MS[action] << min(attempt - 1, 12))
     return now_ms + round(pause * chance.uniform(0.8, 1.2))

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +40,11 @@ NOT_SENT_PAUSE_S: Final = 0.5  # a channel that says "not now" while it says "re
 
 @dataclass(slots=True)
 class PumpContext:
-    """What all pumps share. refill: bring the scheduler's window up to date. wake: tell all pumps to look."""
+    """What all pumps share.
+
+    refill: bring the scheduler's window up to date. wake: tell all pumps to look. idle: names of the
+    channels that have nothing to send, so that none claims ahead what another could send at once.
+    """
 
     lanes: Lanes
     writer: Writer
@@ -49,6 +53,7 @@ class PumpContext:
     refill: Callable[[], Awaitable[None]]
     wake: Callable[[], None]
     chance: random.Random
+    idle: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -124,19 +129,36 @@ class Pump:
         return [*ahead, claimed]
 
     async def _claim_next(self) -> _Claimed:
-        context = self._context
-        while True:
-            await self.channel.wait_ready()
-            await self._get_well()
-            self.work.clear()
-            await context.refill()
-            row = context.lanes.take(self.channel.routes, self.channel.name)
-            if row is None:
-                await self.work.wait()
-                continue
-            claimed = await self._claim(row, self._turn + TURN_STEP)
-            if claimed is not None:
-                return claimed
+        context, name = self._context, self.channel.name
+        try:
+            while True:
+                if not self.channel.ready:
+                    self._no_longer_idle()
+                    await self.channel.wait_ready()
+                await self._get_well()
+                self.work.clear()
+                await context.refill()
+                row = None
+                if self.on_air is None or not context.idle:
+                    row = context.lanes.take(self.channel.routes, name)
+                if row is None:
+                    if self.on_air is None:
+                        context.idle.add(name)
+                    await self.work.wait()
+                    continue
+                self._no_longer_idle()
+                claimed = await self._claim(row, self._turn + TURN_STEP)
+                if claimed is not None:
+                    return claimed
+        finally:
+            self._no_longer_idle()
+
+    def _no_longer_idle(self) -> None:
+        idle, name = self._context.idle, self.channel.name
+        if name in idle:
+            idle.remove(name)
+            if not idle:
+                self._context.wake()  # those that held back on our account may claim ahead again
 
     async def _claim(self, row: QueuedRow, turn: int) -> _Claimed | None:
         context = self._context
@@ -185,6 +207,7 @@ class Pump:
             self._finish_with(claimed.row, self._result)
         finally:
             self.on_air = None
+            self.work.set()
             self._idle.set()
 
     async def _send_part(self, claimed: _Claimed, sequence: int) -> bool:
