@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 AIR_PATIENCE_S: Final = 1.6  # of the 3 s that stopping may take, for the message on the air
 WATCHDOG_IDLE_S: Final = 60.0  # a modem task that has not come round for so long is stuck
+TRACED: Final = 20  # messages of one person that `trace` tells
 
 
 def now_ms() -> int:
@@ -136,7 +137,6 @@ class Appliance:
             settings=WebSettings.from_config(self.config),
             modems=self.modem_healths,
             outbound=lambda: self._page_lanes,
-            writer_stats=self.store.writer.snapshot,
             clock_ms=self.clock_ms,
         )
         runner = web.AppRunner(make_app(services), access_log=None, shutdown_timeout=0.5)
@@ -187,7 +187,7 @@ class Appliance:
             number = normalise_number(what, self.config.conversation.region)
             if number is None:
                 raise ControlError(f"{what!r} is neither a message's id nor a number")
-            rows = await self.store.reader.run(views.messages_with, number)
+            rows = await self.store.reader.run(views.messages_with, number, TRACED)
             each_life = [await self.store.reader.run(views.life_of, row.kind, row.id) for row in rows]
             found = [life for life in each_life if life is not None]
         return {"messages": [msgspec.to_builtins(life) for life in found]}
