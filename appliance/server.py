@@ -7,11 +7,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from firmware_bridge.modem import Modem, ModemHealth, ModemSettings
 
 from appliance import notify
 from appliance.channels.modem import ModemChannel, ModemInbox
@@ -21,10 +21,11 @@ from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.outbound.service import OutboundService
-from appliance.store import views
+from appliance.store import timetable, views
 from appliance.store.store import Store
 from appliance.web.app import make_app
 from appliance.web.services import Services, WebSettings
+from firmware_bridge.modem import Modem, ModemHealth, ModemSettings
 
 __all__ = ["Appliance", "serve"]
 
@@ -67,6 +68,7 @@ class Appliance:
         config, undo = self.config, self._undo
         self.store = store = await Store.open(config.data_path)
         undo.push_async_callback(store.close)
+        await self._load_timetable()
         self.outbound = OutboundService(store, self.clock_ms)
         self.dispatcher = Dispatcher(
             store,
@@ -91,6 +93,30 @@ class Appliance:
         )
         await control.start()
         undo.push_async_callback(control.stop)
+
+    async def _load_timetable(self) -> None:
+        """Bring the timetable in force up to its files; the same files again change nothing."""
+        booking = self.config.booking
+        try:
+            done = await self.store.writer.run(
+                timetable.import_folder,
+                Path(booking.timetable) if booking.timetable else timetable.SAMPLE_FOLDER,
+                now_ms=self.clock_ms(),
+                seats_per_bus=booking.seats_per_bus,
+                timezone_minutes=self.config.conversation.timezone_minutes,
+                sample=booking.timetable is None,
+            )
+        except (timetable.TimetableErrors, OSError) as error:
+            # The timetable that was in force stays so: a wrong file must not stop the messages.
+            log.error("booking.timetable: not imported: %s", error)
+        else:
+            if done.changed:
+                log.info(
+                    "timetable: %d towns, %d routes, %d departures a day",
+                    done.towns,
+                    done.routes,
+                    done.services,
+                )
 
     def _add_modem(self, config: ModemConfig) -> None:
         inbox = ModemInbox(
