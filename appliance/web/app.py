@@ -1,0 +1,190 @@
+"""The routes, and what holds for all of them: errors, headers, counts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from appliance.observe.counts import Counts
+from appliance.web.access import check_page
+from appliance.web.health import Health
+from appliance.web.incoming import MAX_BODY_OCTETS, Incoming
+from appliance.web.live import Live
+from appliance.web.problem import Problem, from_http_exception
+from appliance.web.services import Services
+
+if TYPE_CHECKING:
+    from appliance.observe.metrics import Metrics
+    from appliance.web.page import Page
+
+__all__ = ["CONTENT_SECURITY_POLICY", "make_app"]
+
+logger = logging.getLogger(__name__)
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_PAGE_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_STATIC: Final = Path(__file__).parent / "static"
+_STATIC_TYPES: Final = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_FOR_PROGRAMS: Final = (
+    "/api/",
+    "/v1/",
+    "/cgi-bin/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/events",
+    "/openapi",
+)
+
+
+class _Site:
+    """The handlers of the page. What only the page needs is imported at its first view: a box that
+    just came back must take messages first, and jinja2 and the metrics cost it 150 ms."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._page: Page | None = None
+        self._metrics: Metrics | None = None
+        self.counts = Counts(services.clock_ms)
+        self.unsubscribe = services.store.feed.subscribe(self.counts.take)
+        self.live = Live(lambda: self.page.parts(), services.store.feed)
+
+    @property
+    def page(self) -> Page:
+        if self._page is None:
+            from appliance.web.page import Page
+
+            self._page = Page(self._services, self.counts)
+        return self._page
+
+    async def front(self, request: web.Request) -> web.StreamResponse:
+        check_page(request, self._services.settings)
+        return _html(await self.page.front())
+
+    async def life(self, request: web.Request) -> web.StreamResponse:
+        check_page(request, self._services.settings)
+        info = request.match_info
+        html = await self.page.life(info["kind"], int(info["id"]))
+        if html is None:
+            raise Problem(404, "no-such-message", "There is no such message.")
+        return _html(html)
+
+    async def person(self, request: web.Request) -> web.StreamResponse:
+        check_page(request, self._services.settings)
+        html = await self.page.person(request.match_info["number"])
+        if html is None:
+            raise Problem(404, "no-such-person", "Nobody of that number wrote or was written to.")
+        return _html(html)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        check_page(request, self._services.settings)
+        return await self.live.events(request)
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        content_type = _STATIC_TYPES.get(name)
+        if content_type is None:
+            raise web.HTTPNotFound
+        # no-cache: asked for again each time and answered 304, so an update of the box shows at once
+        headers = {
+            "Content-Type": content_type,
+            "Cache-Control": "no-cache",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return web.FileResponse(_STATIC / name, headers=headers)
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        check_page(request, self._services.settings)
+        from appliance.observe.metrics import CONTENT_TYPE, Metrics, Sources
+
+        services = self._services
+        if self._metrics is None:
+            self._metrics = Metrics(
+                Sources(
+                    counts=self.counts,
+                    dispatcher=services.dispatcher.snapshot,
+                    outbound=services.outbound,
+                    writer=services.store.writer.snapshot,
+                    modems=services.modems,
+                    data_dir=services.settings.data_dir,
+                )
+            )
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def close(self, _app: web.Application) -> None:
+        self.unsubscribe()
+        await self.live.close()
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn whatever is raised into a problem document, or a page for a person, and count it."""
+        started = perf_counter()
+        response: web.StreamResponse
+        try:
+            response = await handler(request)
+        except Problem as problem:
+            response = self._refusal(request, problem)
+        except web.HTTPException as error:
+            response = self._refusal(request, from_http_exception(error, request.path))
+        except ConnectionResetError:
+            raise  # the caller is gone: nobody to answer
+        except Exception:  # a fault of ours: told as such, with the traceback in the log and not outside
+            logger.exception("%s %s failed", request.method, request.path)
+            fault = Problem(500, "internal", "Something went wrong here; the log says what.")
+            response = self._refusal(request, fault)
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "unknown"
+        self.counts.request_done(route, response.status, perf_counter() - started)
+        return response
+
+    def _refusal(self, request: web.Request, problem: Problem) -> web.Response:
+        wants_html = "text/html" in request.headers.get(hdrs.ACCEPT, "")
+        if not wants_html or request.path.startswith(_FOR_PROGRAMS):
+            return problem.response()
+        title = str(problem.document()["title"])
+        response = _html(self.page.problem(problem.status, title, problem.detail), problem.status)
+        response.headers.update(problem.headers)
+        return response
+
+
+def _html(text: str, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, text=text, content_type="text/html", charset="utf-8", headers=_PAGE_HEADERS
+    )
+
+
+def make_app(services: Services) -> web.Application:
+    """Build the application of the page and the HTTP API; it counts itself, so run it with access_log=None."""
+    site, health, incoming = _Site(services), Health(services), Incoming(services)
+    app = web.Application(middlewares=[site.guard], client_max_size=MAX_BODY_OCTETS)
+    app.router.add_post("/api/sms/incoming", incoming.post)
+    app.router.add_get("/healthz", health.alive)
+    app.router.add_get("/readyz", health.ready)
+    app.router.add_get("/metrics", site.metrics)
+    app.router.add_get("/", site.front)
+    app.router.add_get("/events", site.events, allow_head=False)
+    app.router.add_get(r"/messages/{kind:in|out}/{id:\d{1,18}}", site.life)
+    app.router.add_get(r"/people/{number}", site.person)
+    app.router.add_get(r"/static/{name}", site.static)
+    # Before the sockets are closed: an open event stream would hold the stop up to its time limit.
+    app.on_shutdown.append(site.close)
+    return app

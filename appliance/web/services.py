@@ -1,0 +1,182 @@
+"""What the web layer is given: the rest of the appliance, as narrow protocols.
+
+The page and the HTTP API read and call these and nothing else, so that a test can stand a fake in for
+any of them and the server wires the real ones in one place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from appliance.config import Config
+from appliance.message import Inbound
+
+__all__ = [
+    "Accepted",
+    "Dispatcher",
+    "Feed",
+    "ModemHealth",
+    "Runner",
+    "Services",
+    "Store",
+    "WebSettings",
+    "Writer",
+    "wall_clock_ms",
+]
+
+T = TypeVar("T")
+
+
+class Accepted(Protocol):
+    """The receipt of `Store.accept`: it is on disk under this id."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def duplicate(self) -> bool: ...
+
+
+class Runner(Protocol):
+    """Runs `fn(db, *args)` on a database connection off the loop and hands its result back."""
+
+    async def run(self, fn: Callable[..., T], /, *args: Any) -> T: ...
+
+
+class Writer(Runner, Protocol):
+    """The single writer: `run` resolves after the commit that holds the op is synced.
+
+    snapshot: {"state", "detail", "queued", "commits", "ops", "last_commit_ms"}, any of it may be missing.
+    """
+
+    def snapshot(self) -> Mapping[str, Any]: ...
+
+
+class Feed(Protocol):
+    """Says what changed, after the commit: {"kind": "in" | "out" | "session", "id": ..., "state": ...}."""
+
+    def subscribe(self, callback: Callable[[dict[str, Any]], None], /) -> Callable[[], None]: ...
+
+
+class Store(Protocol):
+    """The part of the store that the web layer uses."""
+
+    @property
+    def reader(self) -> Runner: ...
+    @property
+    def writer(self) -> Writer: ...
+    @property
+    def feed(self) -> Feed: ...
+
+    async def accept(self, inbound: Inbound, /) -> Accepted: ...
+    async def accept_many(self, inbounds: Sequence[Inbound], /) -> Sequence[Accepted]: ...
+
+
+class Dispatcher(Protocol):
+    """The part of the dispatcher that the web layer uses.
+
+    wait: the texts that answer the sender, [] when there is nothing to say, None when `timeout_s` ran
+    out. Called directly after `offer`, with no suspension in between, so that the turn finds the waiter.
+    """
+
+    @property
+    def full(self) -> bool: ...
+    @property
+    def retry_after_s(self) -> float: ...
+
+    def offer(self, inbound_id: int, inbound: Inbound, /) -> None: ...
+    async def wait(self, inbound_id: int, timeout_s: float, /) -> list[str] | None: ...
+    def snapshot(self) -> Mapping[str, Any]: ...
+
+
+class ModemHealth(Protocol):
+    """What the page shows of a modem; firmware_bridge's own ModemHealth fits."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def since_ms(self) -> int: ...
+    @property
+    def next_step(self) -> str: ...
+    @property
+    def operator(self) -> str | None: ...
+    @property
+    def registration(self) -> int | None: ...
+    @property
+    def signal_dbm(self) -> int | None: ...
+    @property
+    def own_number(self) -> str | None: ...
+    @property
+    def storage_used(self) -> int | None: ...
+    @property
+    def storage_total(self) -> int | None: ...
+    @property
+    def port(self) -> str | None: ...
+    @property
+    def sent(self) -> int: ...
+    @property
+    def received(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """The settings that the web layer reads.
+
+    incoming_token: Bearer token that clients who are not on this machine must show to POST messages.
+    page_password: lets browsers elsewhere see the page (HTTP Basic, any user name); empty: nobody.
+    hosts: names under which the page may be reached, besides addresses, localhost, *.local and names
+    without a dot. region: ISO 3166, for numbers in national form. timezone_minutes: east of UTC, for the
+    times that people read.
+    """
+
+    data_dir: Path
+    incoming_token: str = ""
+    page_password: str = ""
+    hosts: frozenset[str] = frozenset()
+    region: str = "ET"
+    timezone_minutes: int = 180
+    default_app: str = "booking"
+
+    @classmethod
+    def from_config(cls, config: Config) -> WebSettings:
+        """Pick ours out of `appliance.config.Config`."""
+        http, conversation = config.http, config.conversation
+        return cls(
+            data_dir=config.data_path,
+            incoming_token=http.incoming_token or "",
+            page_password=http.page_password or "",
+            hosts=frozenset(name.lower() for name in http.hosts),
+            region=conversation.region,
+            timezone_minutes=conversation.timezone_minutes,
+            default_app=conversation.default_app,
+        )
+
+
+def wall_clock_ms() -> int:
+    """UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """Everything the web layer may touch.
+
+    modems: health of each configured modem, in order. outbound: {"lanes": [{"lane", "queued",
+    "oldest_ms", "sending"}], "routes": [{"name", "state", "reason"}]}, any part of it may be missing.
+    started_ms: when this process began, for the up-time on the page.
+    """
+
+    store: Store
+    dispatcher: Dispatcher
+    settings: WebSettings
+    modems: Callable[[], Sequence[ModemHealth]] = field(default=lambda: ())
+    outbound: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
+    clock_ms: Callable[[], int] = wall_clock_ms
+    started_ms: int = field(default_factory=wall_clock_ms)
