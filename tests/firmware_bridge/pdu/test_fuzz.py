@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.pdu import Deliver, PduDecodeError, StatusReport, Submit, UsageError
+from firmware_bridge.pdu.annotate import annotate
 from firmware_bridge.pdu.fields import from_fields, to_fields
 
 CORPUS = [
@@ -37,6 +38,8 @@ def decode_all(octets: bytes) -> int:
             assert to_fields(again) == to_fields(message)
             if isinstance(message, StatusReport):
                 message.parameters  # noqa: B018 - must not raise
+    notes, fault = annotate(octets)
+    assert fault is not None or b"".join(note.octets for note in notes) == octets
     return accepted
 
 
