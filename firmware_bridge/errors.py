@@ -131,7 +131,8 @@ class CmsError(AtError):
     """The modem answered +CMS ERROR (TS 27.005 3.2.5).
 
     code: the number as given, or None when the modem gave an unknown text. remedies: what to do, best first
-    (MODEMS.md section 7). ambiguous: the code came after the PDU and leaves open whether the message went out.
+    (MODEMS.md section 7). ambiguous: the code came after the PDU and leaves open whether the message went
+    out.
     """
 
     def __init__(
@@ -205,12 +206,24 @@ class CmeError(AtError):
 
 
 class AtTimeout(BridgeError):
-    """A final result or prompt did not come in time. after_pdu: the PDU had been written by then."""
+    """A final result or prompt did not come in time. after_pdu: the PDU had been written by then.
+
+    lines: what came of the answer. why: prose, when it was not merely time that ended it.
+    """
 
     transient = True
 
-    def __init__(self, command: str, timeout_s: float, *, after_pdu: bool = False) -> None:
-        super().__init__(f"{command}: no answer in {timeout_s:g} s")
+    def __init__(
+        self,
+        command: str,
+        timeout_s: float,
+        *,
+        after_pdu: bool = False,
+        lines: tuple[str, ...] = (),
+        why: str = "",
+    ) -> None:
+        super().__init__(f"{command}: {why or f'no answer in {timeout_s:g} s'}")
+        self.lines = lines
         self.command = command
         self.timeout_s = timeout_s
         self.after_pdu = after_pdu

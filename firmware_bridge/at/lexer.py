@@ -12,8 +12,8 @@ from typing import Final
 
 __all__ = ["MAX_LINE", "Garbage", "Lexer", "Line", "Prompt", "Token"]
 
-# The longest honest line is a +CMGL header with its PDU behind it on one line (about 420 characters) or a USSD
-# answer in UCS-2 hex (about 750). Anything longer is noise, and noise must not grow.
+# The longest honest line is a +CMGL header with its PDU behind it on one line (about 420 characters) or a
+# USSD answer in UCS-2 hex (about 750). Anything longer is noise, and noise must not grow.
 MAX_LINE: Final = 4096
 
 _CR: Final = 0x0D

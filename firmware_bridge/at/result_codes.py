@@ -201,7 +201,8 @@ def _fold(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
 
 
-# With AT+CMEE=2, and on firmwares that never leave text, the code is its text. Spellings seen beside the standard's.
+# With AT+CMEE=2, and on firmwares that never leave text, the code is its text. Spellings seen beside the
+# standard's.
 _CME_BY_TEXT: Final = {_fold(t): c for c, t in CME_TEXT.items()} | {
     "operation not allowed error": 3,
     "unknown error": 100,

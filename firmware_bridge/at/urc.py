@@ -1,7 +1,7 @@
 """Unsolicited result codes: lines that nobody asked for, told from answers by data.
 
-A prefix that is also the name of a command (`+CREG`, `+CPIN`, `+CFUN`) is an answer exactly while that command
-is pending, unless its fields have the unsolicited form.
+A prefix that is also the name of a command (`+CREG`, `+CPIN`, `+CFUN`) is an answer exactly while that
+command is pending, unless its fields have the unsolicited form.
 """
 
 from __future__ import annotations
@@ -122,11 +122,12 @@ _PREFIX: Final[dict[str, UrcKind]] = {
     "OVER-VOLTAGE": UrcKind.POWER,
     **dict.fromkeys(
         (
-            "^BOOT", "^MODE", "^DSFLOWRPT", "^SRVST", "^STIN", "^LTERSRP", "^CSNR", "^NDISSTAT", "^EONS",
-            "^LWURC", "^CERSSI", "^ANLEVEL", "^SIND", "^SBC", "^SCKS", "^SLED", "^DATACONNECT", "^STSF",
-            "+ZDONR", "+ZPASR", "+ZPSTM", "+ZEND", "+CIEV", "+CNSMOD", "+QLWURC", "+QGPSURC", "+CGEV", "+CSSI",
-            "+CSSU", "+CALA", "+CMWI", "+CGEREP", "$QCRSRP", "#STN", "^THERM", "^DSDORMANT", "^HWNAT", "+PSBEARER",
-            "+CPIEV", "+CPOSR", "+SIMCARD", "+QPINC", "*MGSMREG", "*COPN", "^PBREADY", "^CARDMODE",
+            "^BOOT", "^MODE", "^DSFLOWRPT", "^SRVST", "^STIN", "^LTERSRP", "^CSNR", "^NDISSTAT",
+            "^EONS", "^LWURC", "^CERSSI", "^ANLEVEL", "^SIND", "^SBC", "^SCKS", "^SLED",
+            "^DATACONNECT", "^STSF", "+ZDONR", "+ZPASR", "+ZPSTM", "+ZEND", "+CIEV", "+CNSMOD",
+            "+QLWURC", "+QGPSURC", "+CGEV", "+CSSI", "+CSSU", "+CALA", "+CMWI", "+CGEREP",
+            "$QCRSRP", "#STN", "^THERM", "^DSDORMANT", "^HWNAT", "+PSBEARER", "+CPIEV", "+CPOSR",
+            "+SIMCARD", "+QPINC", "*MGSMREG", "*COPN", "^PBREADY", "^CARDMODE",
         ),
         UrcKind.CHATTER,
     ),
@@ -143,8 +144,8 @@ _TOLD_BY_VALUE: Final[tuple[tuple[re.Pattern[str], UrcKind], ...]] = (
 
 _SHAPE: Final = re.compile(r"[+^#*$%&][A-Z0-9_]+\s*:", re.IGNORECASE)
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
-# A read answer is `n,stat[,...]`; the code itself is `stat[,"lac","ci"[,AcT]]`: an unquoted second field that is a
-# plausible stat makes it an answer.
+# A read answer is `n,stat[,...]`; the code itself is `stat[,"lac","ci"[,AcT]]`: an unquoted second field
+# that is a plausible stat makes it an answer.
 _READ_REGISTRATION: Final = re.compile(r"\s*\d{1,3}\s*,\s*(\d{0,3})\s*(?:,|\Z)")
 
 

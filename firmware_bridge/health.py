@@ -1,0 +1,122 @@
+"""What is known of a modem, as frozen snapshots that the appliance shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from firmware_bridge.pdu import Deliver
+
+__all__ = [
+    "REGISTRATION_TEXT",
+    "USABLE_REGISTRATION",
+    "ModemHealth",
+    "ModemSettings",
+    "Received",
+    "signal_dbm",
+]
+
+# stat of +CREG (TS 27.007 7.2). SMS works in these; 6 and 7 are SMS only.
+USABLE_REGISTRATION: Final = frozenset({1, 5, 6, 7, 9, 10})
+REGISTRATION_TEXT: Final[Mapping[int, str]] = {
+    0: "not registered, not searching",
+    1: "registered, home",
+    2: "searching",
+    3: "denied",
+    4: "unknown",
+    5: "registered, roaming",
+    6: "registered for SMS only, home",
+    7: "registered for SMS only, roaming",
+    8: "emergency calls only",
+    9: "registered, CSFB not preferred, home",
+    10: "registered, CSFB not preferred, roaming",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModemSettings:
+    """How to find and drive one modem.
+
+    port: a device path, best a /dev/serial/by-id one, or "auto". pin, smsc: None when the SIM needs none set.
+    profile: name of a file in config/modems/, or "auto" by identity. imei, iccid: with port "auto", only
+    the modem with this IMEI or the SIM with this ICCID is taken. canary_number: own number for the canary
+    SMS; None: off.
+    """
+
+    name: str = "modem"
+    port: str = "auto"
+    baud: int = 115200
+    pin: str | None = None
+    smsc: str | None = None
+    profile: str | None = "auto"
+    imei: str | None = None
+    iccid: str | None = None
+    rtscts: bool = False
+    poll_s: float = 15.0  # between health polls
+    sweep_s: float = 120.0  # between sweeps of the store, when nothing asks for one
+    canary_number: str | None = None
+    canary_s: float = 6 * 3600.0  # idle time after which a canary is sent
+    ussd_allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModemHealth:
+    """state: starting, ready, degraded, recovering or parked. since_ms: UTC. next_step: what the driver or
+    the person does next. registration: stat of +CREG or +CEREG, whichever is usable; None unknown.
+    signal_dbm: None unknown. storage: of the receiving memory, in messages. sent, received: since the
+    program started."""
+
+    name: str
+    state: str = "starting"
+    reason: str = ""
+    since_ms: int = 0
+    next_step: str = ""
+    port: str = ""
+    operator: str | None = None
+    registration: int | None = None
+    signal_dbm: int | None = None
+    imei: str | None = None
+    iccid: str | None = None
+    imsi: str | None = None
+    own_number: str | None = None
+    smsc: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    firmware: str | None = None
+    profile: str | None = None
+    usb_path: str | None = None
+    storage_used: int | None = None
+    storage_total: int | None = None
+    network_time_ms: int | None = None  # UTC as the network gave it, at network_time_at
+    network_time_at: float | None = None  # monotonic s of that reading
+    alarms: tuple[str, ...] = ()
+    sent: int = 0
+    received: int = 0
+
+    @property
+    def registration_text(self) -> str:
+        if self.registration is None:
+            return "unknown"
+        return REGISTRATION_TEXT.get(self.registration, f"stat {self.registration}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One SMS-DELIVER as it lies in the modem. pdu: with SCA octets. memory: "SM", "ME" ..., or "" when it
+    came by +CMT and is stored nowhere; index: its slot then None. modem: name in the configuration."""
+
+    pdu: bytes
+    deliver: Deliver
+    memory: str
+    index: int | None
+    modem: str
+
+
+def signal_dbm(rssi: int) -> int | None:
+    """dBm of the first number of +CSQ (TS 27.007 8.5); 99 and 199 mean unknown."""
+    if 0 <= rssi <= 31:
+        return -113 + 2 * rssi
+    if 100 <= rssi <= 191:
+        return rssi - 100 - 116  # TD-SCDMA and some LTE parts: RSCP
+    return None
