@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,8 +94,7 @@ def _demo(data: Path) -> int:
     )
     config = load(file)
     with _simulator(network):
-        threading.Thread(target=_greet, args=(config, port), daemon=True).start()
-        return run_config(config)
+        return run_config(config, ready=lambda address: _greet(config, address, port))
 
 
 @contextlib.contextmanager
@@ -152,16 +150,11 @@ def _end_with_parent(parent: int) -> Callable[[], None]:
     return before_exec
 
 
-def _greet(config: Config, port: int) -> None:
-    """Print how to use it, once the page answers."""
-    http = config.http
-    for _ in range(500):
-        with contextlib.suppress(OSError), socket.create_connection((http.host, http.port), timeout=1):
-            break
-        time.sleep(0.02)
-    taken = "" if port == FIRST_PORT or port != http.port else f"   (port {FIRST_PORT} is taken)"
+def _greet(config: Config, address: str, port: int) -> None:
+    """Print how to use it. port: the one that the demo chose."""
+    taken = f"   (port {FIRST_PORT} is taken)" if port == config.http.port != FIRST_PORT else ""
     lines = [
-        f"Outpost runs.  Page: http://{config.http.listen}/{taken}",
+        f"Outpost runs.  Page: {address}{taken}",
         f"Number to text: {NUMBER}, by a simulated modem: an SMS takes about 3 s.",
         "Be a phone, in another terminal:  .venv/bin/outpost handset",
         "  then text, for one:  BOOK ADDIS HAWASSA TOMORROW 2      (or: HELP)",

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -49,12 +50,15 @@ def refuse(code: Exit, *lines: str) -> int:
     return int(code)
 
 
-def run_config(config: Config) -> int:
-    """Serve until a signal comes. Returns one of appliance.exits.Exit."""
+def run_config(config: Config, ready: Callable[[str], None] | None = None) -> int:
+    """Serve until a signal comes. Returns one of appliance.exits.Exit.
+
+    ready: called with the page's address once messages are accepted.
+    """
     setup(config.log.level)
     try:
         prepare_data_dir(config.data_path)
-        return loop.run(_until_signal(config))
+        return loop.run(_until_signal(config, ready))
     except StartRefused as error:
         return refuse(error.code, error.line)
     except OSError as error:
@@ -85,7 +89,7 @@ def prepare_data_dir(path: Path) -> None:
         raise StartRefused(Exit.DATA, f"data_dir {path}: cannot be written by user {os.getuid()}")
 
 
-async def _until_signal(config: Config) -> int:
+async def _until_signal(config: Config, ready: Callable[[str], None] | None) -> int:
     # Here, not at the top: aiohttp and the rest cost 0.3 s that a configuration error need not wait for.
     from appliance.server import serve
 
@@ -102,7 +106,7 @@ async def _until_signal(config: Config) -> int:
 
     for name in ("SIGTERM", "SIGINT"):
         running.add_signal_handler(getattr(signal, name), asked, name)
-    return await serve(config, stop)
+    return await serve(config, stop, lambda appliance: ready(appliance.address) if ready else None)
 
 
 def _force_after(limit_s: float) -> None:

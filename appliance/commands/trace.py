@@ -12,7 +12,7 @@ from appliance.commands.asking import add_where, tell
 from appliance.exits import Exit
 from appliance.message import normalise_number
 
-__all__ = ["configure", "lines", "run"]
+__all__ = ["configure", "flat", "lines", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,25 +31,50 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(answer["messages"], ensure_ascii=False, indent=2))
         return int(Exit.STOPPED)
-    if not answer["messages"]:
+    messages = flat(answer["messages"])
+    if not messages:
         print(f"nothing is known of {args.what}")
         return int(Exit.FAILED)
-    for message in answer["messages"]:
+    for message in messages:
         print(*lines(message), sep="\n")
     return int(Exit.STOPPED)
 
 
+def flat(lives: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages of some exchanges (views.Life as plain data), each once, oldest first."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for life in lives:
+        for message in [life["inbound"], *life["outbound"]]:
+            if message is not None:
+                found[message["row"]["kind"], message["row"]["id"]] = message
+    return sorted(found.values(), key=lambda message: (message["row"]["at_ms"], message["row"]["kind"]))
+
+
 def lines(message: dict[str, Any]) -> Iterator[str]:
-    """One message as text: a heading, then a line for each step of its life, in local time."""
-    other = f"from {message['from']}" if message["kind"] == "in" else f"to {message['to']}"
-    by = f" by {message['channel']}" if message.get("channel") else ""
-    yield f"{message['kind']}:{message['id']} {other}{by}: {message['state']}"
-    yield f"  {message['text']!r}"
+    """One message (views.MessageLife as plain data): a heading, then a line a step, in local time."""
+    row = message["row"]
+    way = "from" if row["kind"] == "in" else "to"
+    by = f" by {row['channel']}" if row["channel"] else ""
+    yield f"{row['kind']}:{row['id']} {way} {row['number']}{by}: {row['state']}{_because(row['reason'])}"
+    yield f"  {row['text']!r}"
     before: int | None = None
     for step in message["steps"]:
-        at = datetime.datetime.fromtimestamp(step["at_ms"] / 1000).astimezone()
-        clock = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}"
         waited = "" if before is None else f"+{(step['at_ms'] - before) / 1000:.3f} s"
-        reason = f"  {step['reason']}" if step.get("reason") else ""
-        yield f"  {clock} {waited:>11}  {step['state']:<10} {step['actor']}{reason}"
         before = step["at_ms"]
+        what = f"{step['state']:<10} {step['actor']}{_because(step['reason'])}"
+        yield f"  {_clock(before)} {waited:>11}  {what}"
+    for part in message["parts"]:
+        mr = "" if part["tp_mr"] is None else f", TP-MR {part['tp_mr']}"
+        status = "" if part["tp_status"] is None else f", TP-Status {part['tp_status']:#04x}"
+        yield f"  part {part['sequence']} by {part['modem']}: {part['state']}{mr}{status}"
+    if message["next_attempt_ms"]:
+        yield f"  {_clock(message['next_attempt_ms'])}              next attempt"
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _clock(at_ms: int) -> str:
+    at = datetime.datetime.fromtimestamp(at_ms / 1000).astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03d}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.commands import main
-from appliance.commands.trace import lines
+from appliance.commands.trace import flat, lines
 from appliance.exits import Exit
 
 Reply = Callable[[dict[str, Any]], bytes]
@@ -20,10 +20,17 @@ STEPS = [
     {"at_ms": 1_700_000_000_000, "state": "queued", "actor": "us", "reason": ""},
     {"at_ms": 1_700_000_003_250, "state": "sent", "actor": "modem:modem0", "reason": "TP-MR 7"},
 ]
-MESSAGE = {
-    "kind": "out", "id": 7, "from": "", "to": "+251911000111", "text": "Hi", "state": "sent",
-    "channel": "modem:modem0", "steps": STEPS,
+ROW = {
+    "kind": "out", "id": 7, "number": "+251911000111", "text": "Hi", "state": "sent", "reason": "",
+    "at_ms": 1_700_000_000_000, "channel": "modem:modem0",
 }  # fmt: skip
+PART = {"sequence": 1, "modem": "modem:modem0", "state": "sent", "tp_mr": 7, "tp_status": 0}
+OUT = {"row": ROW, "steps": STEPS, "parts": [PART], "next_attempt_ms": None}
+IN = {
+    "row": {**ROW, "kind": "in", "id": 3, "number": "+251911000222", "channel": "http", "state": "handled"},
+    "steps": [], "parts": [], "next_attempt_ms": None,
+}  # fmt: skip
+LIVES = [{"inbound": IN, "outbound": [OUT]}, {"inbound": None, "outbound": [OUT]}]
 
 
 @pytest.fixture
@@ -93,13 +100,14 @@ def test_daemon_that_hangs_up_is_not_a_traceback(
 def test_trace_prints_each_step_with_the_time_it_took(
     tmp_path: Path, daemon: Callable[[Reply], list[Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = daemon(lambda request: json.dumps({"ok": True, "messages": [MESSAGE]}).encode() + b"\n")
+    asked = daemon(lambda request: json.dumps({"ok": True, "messages": LIVES[1:]}).encode() + b"\n")
     assert main(["trace", "0911000111", "--data-dir", str(tmp_path)]) == 0
     assert asked == [{"op": "trace", "what": "+251911000111"}]
-    head, text, queued, sent = capsys.readouterr().out.splitlines()
+    head, text, queued, sent, part = capsys.readouterr().out.splitlines()
     assert head == "out:7 to +251911000111 by modem:modem0: sent"
     assert text.strip() == "'Hi'"
-    assert "queued" in queued and "+3.250 s" in sent and sent.endswith("sent       modem:modem0  TP-MR 7")
+    assert "queued" in queued and "+3.250 s" in sent and sent.endswith("sent       modem:modem0 (TP-MR 7)")
+    assert part.strip() == "part 1 by modem:modem0: sent, TP-MR 7, TP-Status 0x00"
 
 
 def test_trace_of_nothing_known_fails(
@@ -110,6 +118,14 @@ def test_trace_of_nothing_known_fails(
     assert capsys.readouterr().out == "nothing is known of 99\n"
 
 
-def test_trace_lines_of_an_inbound_message_name_its_sender() -> None:
-    inbound = {**MESSAGE, "kind": "in", "from": "+251911000222", "channel": "http", "state": "handled"}
-    assert next(lines(inbound)) == "in:7 from +251911000222 by http: handled"
+def test_trace_lists_each_message_once_and_the_question_first() -> None:
+    assert [next(lines(message)) for message in flat(LIVES)] == [
+        "in:3 from +251911000222 by http: handled",
+        "out:7 to +251911000111 by modem:modem0: sent",
+    ]
+
+
+def test_trace_queued_message_says_when_it_is_tried() -> None:
+    assert list(lines({**OUT, "next_attempt_ms": 1_700_000_060_500}))[-1].endswith(
+        ".500              next attempt"
+    )
