@@ -15,7 +15,8 @@ from appliance.exits import Exit
 MODEM = ModemConfig(name="m0", port="/dev/ttyUSB2")
 READY: dict[str, Any] = {
     "name": "m0", "state": "ready", "reason": "", "next_step": "",
-    "manufacturer": "SIMCom", "model": "SIM7600", "iccid": "8925101", "own_number": None, "registration": 1, "operator": "ethio telecom", "signal_dbm": -79,
+    "manufacturer": "SIMCom", "model": "SIM7600", "iccid": "8925101", "own_number": None,
+    "registration": 1, "operator": "ethio telecom", "signal_dbm": -79,
     "smsc": "+251911000000", "storage_used": 0, "storage_total": 40,
 }  # fmt: skip
 
