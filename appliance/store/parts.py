@@ -53,7 +53,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
             return self.natural_key
         digest = hashlib.blake2b(self.data, digest_size=12).hexdigest()
         return (
-            f"part:{self.sender}:{self.recipient}:{self.reference_bits}:{self.reference}:{self.total}"
+            f"part:{self.channel}:{self.sender}:{self.reference_bits}:{self.reference}:{self.total}"
             f":{self.sequence}:{self.sent_at_ms}:{digest}"
         )
 
@@ -142,9 +142,10 @@ def hand_over_overdue(
     A part stamped in the future was received before the clock was set back: it counts as overdue as well.
     """
     overdue = db.execute(
-        "SELECT sender, recipient, reference, reference_bits, total, channel, max(received_at_ms) AS latest"
-        " FROM inbound_part WHERE inbound_id IS NULL GROUP BY sender, recipient, reference, reference_bits,"
-        " total HAVING latest <= ? OR latest > ? ORDER BY latest LIMIT ?",
+        "SELECT sender, max(recipient), reference, reference_bits, total, channel,"
+        " max(received_at_ms) AS latest FROM inbound_part WHERE inbound_id IS NULL"
+        " GROUP BY sender, channel, reference, reference_bits, total"
+        " HAVING latest <= ? OR latest > ? ORDER BY latest LIMIT ?",
         (now_ms - wait_ms, now_ms + wait_ms, limit),
     ).fetchall()
     joined = []
@@ -168,9 +169,9 @@ def hand_over_overdue(
 def _open_set(db: sqlite3.Connection, part: Part) -> list[_Row]:
     rows = db.execute(
         "SELECT id, sequence, encoding, data, sent_at_ms, received_at_ms FROM inbound_part"
-        " WHERE sender = ? AND reference = ? AND total = ? AND reference_bits = ? AND recipient = ?"
+        " WHERE sender = ? AND reference = ? AND total = ? AND reference_bits = ? AND channel = ?"
         " AND inbound_id IS NULL",
-        (part.sender, part.reference, part.total, part.reference_bits, part.recipient),
+        (part.sender, part.reference, part.total, part.reference_bits, part.channel),
     )
     return [_Row(*row) for row in rows]
 
@@ -210,7 +211,7 @@ def _earlier_half(db: sqlite3.Connection, part: Part, rows: list[_Row]) -> int |
     marks = ",".join("?" * len(rows))
     row = db.execute(
         "SELECT i.id FROM inbound_part p JOIN inbound i ON i.id = p.inbound_id"
-        " WHERE p.sender = ? AND p.reference = ? AND p.total = ? AND p.reference_bits = ? AND p.recipient = ?"
+        " WHERE p.sender = ? AND p.reference = ? AND p.total = ? AND p.reference_bits = ? AND p.channel = ?"
         " AND i.partial AND i.received_at_ms > ? AND NOT EXISTS (SELECT 1 FROM inbound_part q"
         f" WHERE q.inbound_id = i.id AND q.sequence IN ({marks})) ORDER BY i.id DESC LIMIT 1",
         (
@@ -218,7 +219,7 @@ def _earlier_half(db: sqlite3.Connection, part: Part, rows: list[_Row]) -> int |
             part.reference,
             part.total,
             part.reference_bits,
-            part.recipient,
+            part.channel,
             part.received_at_ms - LATE_MS,
             *(row.sequence for row in rows),
         ),

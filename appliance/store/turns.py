@@ -7,16 +7,18 @@ it count once.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from appliance.message import Lane, Outbound
 from appliance.store import effects, inbound, outbound
 from appliance.store.effects import EffectContext, EffectRefused
-from appliance.store.sessions import SessionRow, save
+from appliance.store.outbound import QueuedRow, QueueKey
+from appliance.store.sessions import SessionRow, load, save
 
 __all__ = [
     "Committed",
+    "Given",
     "ReplyText",
     "Stale",
     "TurnRefused",
@@ -52,9 +54,9 @@ class TurnWork(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """The turn is on disk. queued: ids of outbound rows to send. answers: texts for the waiting caller."""
+    """The turn is on disk. queued: rows for the outbound service. answers: texts for the waiting caller."""
 
-    queued: list[int]
+    queued: list[QueuedRow]
     answers: list[str]
 
 
@@ -108,7 +110,7 @@ def _apply_effects(db: sqlite3.Connection, work: TurnWork) -> Stale | TurnRefuse
 
 
 def _send(db: sqlite3.Connection, work: TurnWork) -> Committed:
-    queued: list[int] = []
+    queued: list[QueuedRow] = []
     answers: list[str] = []
     for text, to, lane in work.replies:
         here = work.answer_here and (not to or to == work.sender)
@@ -119,29 +121,48 @@ def _send(db: sqlite3.Connection, work: TurnWork) -> Committed:
         if here:
             answers.append(text)
         else:
-            queued.append(row)
+            queued.append(QueuedRow(row, message.recipient, QueueKey(message.route, lane, message.client_id)))
     return Committed(queued, answers)
 
 
-def commit_failed_turn(db: sqlite3.Connection, work: TurnWork, reason: str) -> Committed | Stale:
-    """Set a poisonous message aside and send its `replies` (an apology) in one commit."""
+def commit_failed_turn(
+    db: sqlite3.Connection, work: TurnWork, reason: str, apologies: Mapping[str, str]
+) -> Committed | Stale:
+    """Set a poisonous message aside and say so to its sender, in one commit.
+
+    apologies: by language, "" for who has none yet; empty to say nothing.
+    """
     if not inbound.set_aside(db, work.inbound_id, reason, work.now_ms):
         return Stale(work.inbound_id)
-    return _send(db, work)
+    session = load(db, work.sender)
+    language = "" if session is None else session.language
+    apology = apologies.get(language) or apologies.get("")
+    replies = (ReplyText(apology, "", Lane.REPLY),) if apology else ()
+    return _send(db, work._replace(replies=replies))
 
 
-def replies_given(db: sqlite3.Connection, inbound_id: int) -> list[str] | None:
-    """The texts that went back in the HTTP response of this message's first call, for a repeated call.
+class Given(NamedTuple):
+    """What a message's caller may be told. waiting: its turn is still owed.
 
-    [] when it was handled without an answer, None when it is not handled or its replies went by air.
+    answers: the texts that went back in its first call's response, [] when it was handled without an
+    answer, None when nothing is known or the replies went by air.
     """
+
+    waiting: bool
+    answers: list[str] | None
+
+
+def replies_given(db: sqlite3.Connection, inbound_id: int) -> Given:
+    """What the turn of this message gave to a caller who waited, for one who comes late or again."""
     row = db.execute("SELECT state, sender FROM inbound WHERE id = ?", (inbound_id,)).fetchone()
-    if row is None or row[0] not in ("handled", "guarded", "set_aside"):
-        return None
+    if row is None:
+        return Given(False, None)
+    if row[0] == "accepted":
+        return Given(True, None)
     rows = db.execute(
         "SELECT text, channel FROM outbound WHERE in_reply_to = ? AND recipient = ? ORDER BY id",
         (inbound_id, row[1]),
     ).fetchall()
     if any(channel != "http" for _, channel in rows):
-        return None
-    return [text for text, _ in rows]
+        return Given(False, None)
+    return Given(False, [text for text, _ in rows])

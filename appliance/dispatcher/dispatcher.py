@@ -1,0 +1,597 @@
+"""The dispatcher: gives each sender's messages, one at a time and in order, to whichever worker is free."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from appliance import faults
+from appliance.dispatcher.framing import Job, Outcome, Results, ToWorker
+from appliance.dispatcher.mailboxes import Mailbox, Mailboxes, Pending
+from appliance.dispatcher.pool import Link, LinkState, Pool, PoolSettings
+from appliance.message import Inbound
+from appliance.store import inbound as inbound_rows
+from appliance.store import sessions, turns
+from appliance.store.errors import StoreClosed, StoreError
+from appliance.store.outbound import QueuedRow
+from appliance.store.sessions import SessionRow
+from appliance.store.store import Store
+from appliance.store.turns import Committed, ReplyText, Stale, TurnRefused, TurnWork
+
+__all__ = ["DEFAULT_APOLOGIES", "SHELL_FACTORY", "Dispatcher"]
+
+logger = logging.getLogger(__name__)
+
+SHELL_FACTORY: Final = "appliance.conversation.shell:Shell"
+FRAME_TURNS: Final = 64  # beyond it a bigger frame gains nothing (PERFORMANCE.md section 4)
+FRAME_BUDGET_S: Final = 0.004  # a frame holds about so much work, so that slow apps get short frames
+PIPELINED_TURN_S: Final = 0.001  # below it a second frame is sent ahead: the round trip would show
+TAKE_BACK_S: Final = 0.05  # a worker silent for so long loses the turns it has not begun
+WATCH_EVERY_S: Final = 0.02
+GROW_AFTER_S: Final = 0.25  # a ready message that waits so long asks for one worker more
+SHRINK_AFTER_S: Final = 60.0
+REFUSALS: Final = 3  # how often an app may be called again for a refused effect
+STRIKES: Final = 2  # failed turns after which a message is set aside
+FOREIGN_KILLS: Final = 3  # the same for workers that somebody else killed: not the message's fault, mostly
+RETRY_S: Final = 0.5  # pause before a turn that the disk or a reader failed
+SWEEP_EVERY_S: Final = 1.0
+COMMIT_PATIENCE_S: Final = 5.0  # a caller whose answer is being committed waits this much longer
+MAX_BACKLOG: Final = 2_000_000
+DRAIN_S: Final = 1.5
+
+DEFAULT_APOLOGIES: Final[Mapping[str, str]] = {
+    "": "Sorry, we could not handle your message. A person will look at it. Please try again later.",
+    "en": "Sorry, we could not handle your message. A person will look at it. Please try again later.",
+    "am": "ይቅርታ፣ መልእክትዎን ማስተናገድ አልቻልንም። እባክዎ ቆይተው እንደገና ይሞክሩ።",
+}
+
+
+class Dispatcher:
+    """Between the store and the workers. All of it runs on the store's loop.
+
+    on_outbound gets the rows that committed turns put on the queue. turn_limit_s: a turn that takes longer
+    loses its worker. window: messages held in memory at most; the rest of a backlog stays on disk.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        min_workers: int,
+        max_workers: int,
+        app_settings: dict[str, Any],
+        on_outbound: Callable[[Sequence[QueuedRow]], None],
+        clock_ms: Callable[[], int],
+        languages: Sequence[str] = (),
+        default_app: str = "",
+        factory: str = SHELL_FACTORY,
+        apologies: Mapping[str, str] = DEFAULT_APOLOGIES,
+        turn_limit_s: float = 10.0,
+        window: int | None = None,
+        max_backlog: int = MAX_BACKLOG,
+        pool: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._store = store
+        self._on_outbound = on_outbound
+        self._clock_ms = clock_ms
+        self._languages = tuple(languages)
+        self._apologies = apologies
+        self._turn_limit_s = turn_limit_s
+        self._max_backlog = max_backlog
+        self._boxes = Mailboxes() if window is None else Mailboxes(window)
+        self._pool = Pool(
+            PoolSettings(
+                database=store.path,
+                factory=factory,
+                app_settings={"default_app": default_app, "languages": list(languages), **app_settings},
+                min_workers=min_workers,
+                max_workers=max(min_workers, max_workers),
+                **(pool or {}),
+            ),
+            on_ready=self._pump_soon,
+            on_results=self._results,
+            on_lost=self._lost,
+        )
+        self._tokens = itertools.count(1)
+        self._waiters: dict[int, list[asyncio.Future[list[str] | None]]] = {}
+        self._turn_s = 0.001  # moving average of what a turn costs a worker
+        self._busy_at_s = 0.0  # when there was last something to do
+        self._backlog = 0  # messages on disk that are owed a turn
+        self._handled = 0
+        self._set_aside = 0
+        self._rate = 0.0  # turns a second, moving average
+        self._rated = (0.0, 0)
+        self._committing = 0
+        self._pumping = False
+        self._watching = False
+        self._stopping = False
+        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._reads: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start the workers and take up what was left unanswered; returns before either is done."""
+        self._loop = asyncio.get_running_loop()
+        self._started = True
+        self._boxes.behind = True  # whatever is on disk is found by the first scan
+        self._store.on_accepted = self.offer
+        self._pool.tend()
+        self._scan()
+        self._sweeper = asyncio.create_task(self._sweep(), name="dispatcher sweeper")
+
+    async def stop(self) -> None:
+        """Finish the turns that are being run, leave the rest on disk, end the workers; under 3 s."""
+        if not self._started or self._stopping:
+            return
+        self._stopping = True
+        self._store.on_accepted = None
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + DRAIN_S
+        # Two of many kinds of event end this wait; looking is simpler than being told, and happens once.
+        while loop.time() < until and (  # noqa: ASYNC110
+            self._committing
+            or any(link.in_flight for link in self._pool.links if link.state != LinkState.KILLED)
+        ):
+            await asyncio.sleep(0.01)
+        for task in self._reads:
+            task.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
+        await self._pool.close(0.4)
+        for inbound_id in list(self._waiters):
+            self._answer(inbound_id, None)
+
+    def _at_work(self) -> bool:
+        """Is a turn being run or committed?"""
+        return bool(self._committing) or any(
+            link.in_flight for link in self._pool.links if link.state != LinkState.KILLED
+        )
+
+    # What comes in.
+
+    def offer(self, inbound_id: int, inbound: Inbound) -> None:
+        """A message was accepted. Never refuses: what does not fit in memory is read from disk later.
+
+        The store calls this for every message in order of ids; a second call for one changes nothing.
+        """
+        if self._stopping or inbound_id <= self._boxes.cursor:
+            return
+        self._backlog += 1
+        assert self._loop is not None
+        if self._boxes.take(inbound_id, inbound, self._loop.time()):
+            self._pump_soon()
+
+    @property
+    def full(self) -> bool:
+        """Should the outside wait? The writer is behind or unwell, or the disk holds work for hours."""
+        return self._store.writer.full or self._backlog >= self._max_backlog or self._stopping
+
+    @property
+    def retry_after_s(self) -> float:
+        """A polite time to come back, by how fast work is being done; 1 to 60."""
+        if self._store.writer.state != "ok":
+            return 5.0
+        over = max(0, self._backlog - self._max_backlog // 2)
+        return min(60.0, max(1.0, over / self._rate if self._rate > 1 else 1.0))
+
+    async def wait(self, inbound_id: int, timeout_s: float) -> list[str] | None:
+        """The replies to the sender, for a caller who carries them himself (HTTP `Prefer: wait`).
+
+        They are committed as sent over "http" if somebody waits when the turn is committed. [] when there
+        is nothing to say; None when the time ran out or the replies go by air.
+        """
+        future: asyncio.Future[list[str] | None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(inbound_id, []).append(future)
+        try:
+            if inbound_id not in self._boxes.by_id:
+                given = await self._store.reader.run(turns.replies_given, inbound_id)
+                if not given.waiting and not future.done():
+                    return given.answers
+            await asyncio.wait((future,), timeout=timeout_s)
+            pending = self._boxes.by_id.get(inbound_id)
+            if not future.done() and pending is not None and pending.answering:
+                # The commit that gives us the replies is under way: leaving now would lose them.
+                await asyncio.wait((future,), timeout=COMMIT_PATIENCE_S)
+            return future.result() if future.done() else None
+        finally:
+            self._forget_waiter(inbound_id, future)
+
+    def _forget_waiter(self, inbound_id: int, future: asyncio.Future[list[str] | None]) -> None:
+        waiting = self._waiters.get(inbound_id)
+        if waiting is not None and future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._waiters[inbound_id]
+
+    def _answer(self, inbound_id: int, answers: list[str] | None) -> None:
+        for future in self._waiters.pop(inbound_id, ()):
+            if not future.done():
+                future.set_result(answers)
+
+    # Giving out work.
+
+    def _pump_soon(self) -> None:
+        """Give out work at the end of this turn of the loop, so that what comes together goes together."""
+        if not self._pumping and self._loop is not None:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        if self._stopping:
+            return
+        boxes = self._boxes
+        links = self._pool.ready
+        for index, link in enumerate(links):
+            if not boxes.ready:
+                break
+            share = -(-boxes.ready // (len(links) - index))
+            count = min(share, self._room(link))
+            if count > 0:
+                jobs = boxes.next(count)
+                if jobs and jobs[0].solo and link.in_flight:
+                    boxes.put_back(jobs[0])
+                    break
+                self._send(link, jobs)
+        if boxes.wants_scan:
+            self._scan()
+        if boxes.held:
+            self._watch_soon()
+
+    def _room(self, link: Link) -> int:
+        """How many turns this worker may be given now."""
+        most = min(FRAME_TURNS, max(1, int(FRAME_BUDGET_S / self._turn_s)))
+        if not link.in_flight:
+            return most if not link.recalled else 0
+        if self._turn_s > PIPELINED_TURN_S or len(link.in_flight) > most:
+            return 0
+        return 0 if next(iter(link.in_flight.values())).solo else most
+
+    def _send(self, link: Link, taken: list[Pending]) -> None:
+        now_ms = self._clock_ms()
+        assert self._loop is not None
+        if not link.in_flight:
+            link.progress_s = self._loop.time()
+        jobs = []
+        chance = os.urandom(8 * len(taken))
+        for index, pending in enumerate(taken):
+            token = next(self._tokens)
+            message = pending.inbound
+            if not pending.attempt:
+                pending.entropy = int.from_bytes(chance[8 * index : 8 * index + 8], "big")
+                pending.now_ms = now_ms
+            kind = "effect" if pending.attempt else "timer" if message.channel == "timer" else "text"
+            link.in_flight[token] = pending
+            jobs.append(
+                Job(
+                    token,
+                    pending.id,
+                    kind,
+                    message.sender,
+                    message.channel,
+                    message.text,
+                    message.received_at_ms if message.sent_at_ms is None else message.sent_at_ms,
+                    pending.now_ms,
+                    pending.entropy,
+                    pending.attempt,
+                    pending.effect,
+                    pending.reason,
+                    pending.detail,
+                )
+            )
+        if faults.armed:
+            faults.hit("dispatcher.before_send")
+        link.send(ToWorker(jobs))
+
+    # What comes back.
+
+    def _results(self, link: Link, results: Results) -> None:
+        if faults.armed:
+            faults.hit("dispatcher.results")
+        count = len(results.outcomes)
+        cost = results.busy_us / 1_000_000 / count
+        self._turn_s += (cost - self._turn_s) * min(1.0, 0.05 * count)
+        for outcome in results.outcomes:
+            pending = link.in_flight.pop(outcome.token, None)
+            if pending is None:
+                link.recalled = max(0, link.recalled - 1)  # taken back from it, and run elsewhere
+            elif not outcome.error:
+                self._commit(pending, outcome)
+            elif outcome.transient:
+                self._again_later(pending)
+            else:
+                self._strike(pending, outcome.error, STRIKES)
+        self._pump_soon()
+
+    def _commit(self, pending: Pending, outcome: Outcome) -> None:
+        session = None
+        if outcome.body:
+            session = SessionRow(
+                outcome.app, outcome.state, outcome.body, outcome.expires_at_ms, outcome.wake_at_ms
+            )
+        pending.answering = pending.id in self._waiters
+        work = TurnWork(
+            pending.id,
+            pending.inbound.sender,
+            pending.now_ms,
+            session,
+            [ReplyText(*reply) for reply in outcome.replies],
+            outcome.effects,
+            pending.answering,
+        )
+        self._committing += 1
+        self._store.writer.post(
+            turns.commit_turn, (work,), lambda value, error: self._committed(pending, work, value, error)
+        )
+
+    def _committed(self, pending: Pending, work: TurnWork, value: Any, error: BaseException | None) -> None:
+        self._committing -= 1
+        if faults.armed:
+            faults.hit("dispatcher.committed")
+        if isinstance(value, Committed):
+            if value.queued:
+                self._on_outbound(value.queued)
+            self._finished(pending, "handled", value.answers)
+            if work.session is not None and self._store.feed:
+                self._store.feed.publish({"kind": "session", "id": work.sender, "state": work.session.state})
+        elif isinstance(value, Stale):
+            self._finished(pending, "", None)
+        elif isinstance(value, TurnRefused):
+            pending.answering = False
+            if pending.attempt >= REFUSALS:
+                refused = f"effect {value.effect} was refused {pending.attempt + 1} times: {value.reason}"
+                self._strike(pending, refused, STRIKES)
+                return
+            pending.attempt += 1
+            pending.effect, pending.reason, pending.detail = value.effect, value.reason, value.detail
+            self._boxes.put_back(pending)
+            self._pump_soon()
+        elif isinstance(error, StoreError):
+            pending.answering = False
+            if not isinstance(error, StoreClosed):
+                self._again_later(pending)
+        else:
+            pending.answering = False
+            logger.error("a turn could not be committed: %s", type(error).__name__, exc_info=error)
+            self._strike(pending, f"the commit failed: {type(error).__name__}", STRIKES)
+
+    def _finished(self, pending: Pending, state: str, answers: list[str] | None) -> None:
+        self._backlog = max(0, self._backlog - 1)
+        self._handled += 1
+        if pending.id in self._waiters:
+            self._answer(pending.id, answers if pending.answering else None)
+        box = self._boxes.finish(pending)
+        if box is not None:
+            self._fill(box)
+        if state and self._store.feed:
+            self._store.feed.publish({"kind": "in", "id": pending.id, "state": state})
+        self._pump_soon()
+
+    def _again_later(self, pending: Pending) -> None:
+        """The disk or a read failed, not the turn: the same turn again in a moment."""
+        assert self._loop is not None
+        self._loop.call_later(RETRY_S, self._again, pending)
+
+    def _again(self, pending: Pending) -> None:
+        if not self._stopping:
+            self._boxes.put_back(pending)
+            self._pump_soon()
+
+    # What goes wrong.
+
+    def _strike(self, pending: Pending, reason: str, limit: int) -> None:
+        """A turn failed. Once it is run again, alone; after that the message is set aside."""
+        pending.strikes += 1
+        pending.solo = True
+        pending.attempt = 0
+        if pending.strikes < limit:
+            logger.warning("the turn of message %d failed and is run again: %s", pending.id, reason)
+            self._store.writer.post(
+                inbound_rows.strike, (pending.id, reason, self._clock_ms()), lambda value, error: None
+            )
+            self._boxes.put_back(pending)
+            self._pump_soon()
+            return
+        logger.error("message %d is set aside: %s", pending.id, reason)
+        pending.answering = pending.id in self._waiters
+        work = TurnWork(pending.id, pending.inbound.sender, self._clock_ms(), None, (), (), pending.answering)
+        apologies = {} if pending.inbound.channel == "timer" else self._apologies
+
+        def done(value: Any, error: BaseException | None) -> None:
+            self._committing -= 1
+            if error is not None:
+                pending.answering = False
+                pending.strikes -= 1
+                if not isinstance(error, StoreClosed):
+                    self._again_later(pending)
+                return
+            if isinstance(value, Committed):
+                self._set_aside += 1
+                if value.queued:
+                    self._on_outbound(value.queued)
+                self._finished(pending, "set_aside", value.answers)
+            else:
+                self._finished(pending, "", None)
+
+        self._committing += 1
+        self._store.writer.post(turns.commit_failed_turn, (work, reason, apologies), done)
+
+    def _lost(self, link: Link, reason: str) -> None:
+        """A worker is gone: the turn it was doing failed, those behind it are run again."""
+        orphans = list(link.in_flight.values())
+        link.in_flight.clear()
+        if self._stopping or not orphans:
+            return
+        # The first is the suspect; since outcomes are sent in heaps it may be innocent. So all of them run
+        # alone from now on, and what kills a worker twice is known for certain.
+        for pending in reversed(orphans[1:]):
+            pending.solo = True
+            self._boxes.put_back(pending)
+        foreign = not link.verdict and "SIGKILL" in reason
+        self._strike(orphans[0], f"its worker is gone: {reason}", FOREIGN_KILLS if foreign else STRIKES)
+
+    # What is slow.
+
+    def _watch_soon(self) -> None:
+        if not self._watching and self._loop is not None and not self._stopping:
+            self._watching = True
+            self._loop.call_later(WATCH_EVERY_S, self._watch)
+
+    def _watch(self) -> None:
+        """Take work back from silent workers, end those over the limit, grow the pool when mail waits."""
+        self._watching = False
+        assert self._loop is not None
+        now = self._loop.time()
+        for link in list(self._pool.links):
+            if not link.in_flight or link.state not in (LinkState.READY, LinkState.RETIRING):
+                continue
+            silent_s = now - link.progress_s
+            if silent_s >= self._turn_limit_s:
+                link.kill(f"a turn took longer than {self._turn_limit_s:g} s")
+            elif silent_s >= TAKE_BACK_S and len(link.in_flight) > 1:
+                self._take_back(link)
+        oldest = self._boxes.oldest_ready()
+        if oldest is not None and now - oldest.since_s >= GROW_AFTER_S:
+            self._pool.grow()
+        if self._boxes.held:
+            self._busy_at_s = now
+            self._watch_soon()
+
+    def _take_back(self, link: Link) -> None:
+        tokens = list(link.in_flight)[1:]
+        taken = [link.in_flight.pop(token) for token in tokens]
+        link.recalled = 0
+        link.send(ToWorker(recalled=tokens))
+        for pending in reversed(taken):
+            self._boxes.put_back(pending)
+        self._pump_soon()
+
+    # What is on disk only.
+
+    def _scan(self) -> None:
+        after, limit = self._boxes.scan_from()
+        self._read(self._scanned(after, limit))
+
+    async def _scanned(self, after: int, limit: int) -> None:
+        try:
+            rows = await self._store.reader.run(inbound_rows.waiting_after, after, limit)
+        except (sqlite3.Error, StoreError, asyncio.CancelledError) as error:
+            self._boxes.scan_failed()  # the sweeper comes by again
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            logger.warning("the backlog could not be read: %s", error)
+            return
+        assert self._loop is not None
+        self._boxes.scanned(rows, limit, self._loop.time())
+        self._pump_soon()
+
+    def _fill(self, box: Mailbox) -> None:
+        after = self._boxes.reading_more(box)
+        self._read(self._filled(box, after))
+
+    async def _filled(self, box: Mailbox, after: int) -> None:
+        rows: list[inbound_rows.Waiting] = []
+        failed = True
+        try:
+            rows = await self._store.reader.run(
+                inbound_rows.waiting_of, box.sender, after, self._boxes.per_sender
+            )
+            failed = False
+        except (sqlite3.Error, StoreError) as error:
+            logger.warning("a sender's messages could not be read: %s", error)
+        finally:
+            assert self._loop is not None
+            box.more = box.more or failed
+            self._boxes.fill_box(box, rows, self._loop.time())
+        self._pump_soon()
+
+    def _read(self, reading: Any) -> None:
+        task = asyncio.ensure_future(reading)
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _sweep(self) -> None:
+        """Once a second: wake-ups that are due, parts that are overdue, whatever memory has lost."""
+        await self._count_backlog()
+        for round_ in itertools.count():
+            await asyncio.sleep(SWEEP_EVERY_S)
+            try:
+                await self._sweep_once(full=round_ % 5 == 0)
+            except (sqlite3.Error, StoreError) as error:
+                logger.warning("the sweeper could not use the database: %s", error)
+            except Exception:
+                logger.exception("the sweeper failed; it goes on")
+
+    async def _sweep_once(self, *, full: bool) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        before, handled = self._rated
+        if now > before:
+            self._rate += ((self._handled - handled) / (now - before) - self._rate) * 0.3
+        self._rated = (now, self._handled)
+        woken = await self._store.writer.run(sessions.wake_due, self._clock_ms())
+        self._store.announce(woken)
+        self._pool.tend()
+        if self._boxes.wants_scan:
+            self._scan()
+        if full:
+            await self._store.hand_over_overdue_parts(self._clock_ms())
+            await self._restore_lost()
+            if now - self._busy_at_s > SHRINK_AFTER_S:
+                self._pool.shrink()
+
+    async def _restore_lost(self) -> None:
+        """Look for messages at or below the cursor that memory does not know: nothing waits unseen."""
+        boxes = self._boxes
+        rows = await self._store.reader.run(inbound_rows.waiting_after, 0, 2 * boxes.window)
+        assert self._loop is not None
+        for row in rows:
+            if row.id > boxes.cursor or boxes.held >= boxes.window:
+                break
+            if boxes.restore(row, self._loop.time()):
+                self._pump_soon()
+
+    async def _count_backlog(self) -> None:
+        try:
+            self._backlog = await self._store.reader.run(inbound_rows.count_waiting)
+        except (sqlite3.Error, StoreError):
+            logger.warning("the backlog could not be counted")
+
+    def snapshot(self) -> dict[str, Any]:
+        """For the page: workers, queue and what needs a person's eye. Times are ages in milliseconds."""
+        now_s = 0.0 if self._loop is None else self._loop.time()
+        oldest = self._boxes.oldest_ready()
+        return {
+            "workers": [
+                {
+                    "pid": link.pid,
+                    "state": str(link.state),
+                    "turns": link.turns,
+                    "rss_bytes": link.rss_kib * 1024,
+                    "since_ms": int(1000 * (now_s - link.started_s)),
+                    "in_flight": len(link.in_flight),
+                }
+                for link in self._pool.links
+            ],
+            "queued": self._backlog,
+            "oldest_ms": None if oldest is None else max(0, self._clock_ms() - oldest.inbound.received_at_ms),
+            "mailboxes": len(self._boxes),
+            "in_memory": self._boxes.held,
+            "behind": self._boxes.behind,
+            "full": self.full,
+            "handled": self._handled,
+            "set_aside": self._set_aside,
+            "turns_per_s": round(self._rate, 1),
+            "turn_ms": round(1000 * self._turn_s, 3),
+            "alarm": self._pool.alarm,
+            "deaths": self._pool.deaths,
+            "recycled": self._pool.recycled,
+        }

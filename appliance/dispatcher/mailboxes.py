@@ -1,0 +1,238 @@
+"""Mailboxes: one per sender, first in first out, and a bounded window of the backlog in memory.
+
+Pure bookkeeping: no clock, no database, no process. What does not fit is left on disk and asked for again
+(`scan_from`, `wants_more`), so that a backlog of a million costs no memory:
+
+- everything accepted up to the id `cursor` is in memory, handled, or in a mailbox that has `more` on disk;
+- what comes while the window is full is not kept; the scan of the disk reaches it later, in order;
+- one sender may hold only PER_SENDER places, so that a flood from one number leaves room for the others.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+from appliance.message import Inbound
+from appliance.store.inbound import Waiting
+
+__all__ = ["Mailbox", "Mailboxes", "Pending"]
+
+WINDOW: Final = 2048  # messages in memory: some 2 MB, and half a second of work for the reader to refill
+PER_SENDER: Final = 16
+LATE: Final = 4096  # arrivals kept while the disk is being scanned
+
+
+class Pending:
+    """A message in memory that is owed a turn, and what has happened to its turn so far."""
+
+    __slots__ = (
+        "answering", "attempt", "detail", "effect", "entropy", "id", "inbound", "mailbox", "now_ms", "reason",
+        "since_s", "solo", "strikes",
+    )  # fmt: skip
+
+    def __init__(self, inbound_id: int, inbound: Inbound, strikes: int, since_s: float) -> None:
+        self.id = inbound_id
+        self.inbound = inbound
+        self.strikes = strikes  # failed turns
+        self.since_s = since_s  # when it came to memory, monotonic
+        self.solo = strikes > 0  # run alone in its worker, so that a death has one suspect
+        self.attempt = 0  # refused effects in this turn
+        self.effect = ""
+        self.reason = ""
+        self.detail: dict[str, Any] = {}
+        self.entropy = 0  # kept through the attempts of a turn, as is
+        self.now_ms = 0  # the time of the turn
+        self.answering = False  # its commit, under way, puts the replies into a waiting caller's response
+        self.mailbox: Mailbox | None = None
+
+
+class Mailbox:
+    """One sender's messages: the head is at work or ready, the rest waits behind it."""
+
+    __slots__ = ("head", "last_id", "more", "reading", "rest", "sender")
+
+    def __init__(self, sender: str, head: Pending) -> None:
+        self.sender = sender
+        self.head = head
+        self.rest: list[Pending] = []
+        self.last_id = head.id
+        self.more = False  # younger messages of this sender are on disk only
+        self.reading = False
+
+
+class Mailboxes:
+    """All mailboxes, and the queue of those whose head is ready for a worker."""
+
+    def __init__(self, window: int = WINDOW, per_sender: int = PER_SENDER) -> None:
+        self.window = window
+        self.per_sender = per_sender
+        self.cursor = 0
+        self.behind = False  # younger messages than the cursor are on disk only
+        self.by_id: dict[int, Pending] = {}
+        self._boxes: dict[str, Mailbox] = {}
+        self._ready: deque[Pending] = deque()
+        self._scanning = False
+        self._late: list[tuple[int, Inbound, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    @property
+    def held(self) -> int:
+        """Messages in memory, those at work included."""
+        return len(self.by_id)
+
+    @property
+    def ready(self) -> int:
+        """Mailboxes whose head waits for a worker."""
+        return len(self._ready)
+
+    def oldest_ready(self) -> Pending | None:
+        """The head that has waited longest (those put back first apart)."""
+        return self._ready[0] if self._ready else None
+
+    def take(self, inbound_id: int, inbound: Inbound, now_s: float) -> bool:
+        """A new message came in. False when it was left on disk, or is known already."""
+        if inbound_id <= self.cursor:
+            return False
+        if self._scanning:
+            if len(self._late) < LATE:
+                self._late.append((inbound_id, inbound, now_s))
+            else:
+                self.behind = True
+            return False
+        if self.behind or len(self.by_id) >= self.window:
+            self.behind = True
+            return False
+        self.cursor = inbound_id
+        return self._place(Pending(inbound_id, inbound, 0, now_s))
+
+    def _place(self, pending: Pending) -> bool:
+        box = self._boxes.get(pending.inbound.sender)
+        if box is None:
+            box = Mailbox(pending.inbound.sender, pending)
+            self._boxes[box.sender] = box
+            self._ready.append(pending)
+        elif box.more or box.reading or len(box.rest) >= self.per_sender:
+            box.more = True
+            return False
+        elif pending.id <= box.last_id:
+            return False  # read a second time from a view of the disk that was older than its turn
+        else:
+            box.rest.append(pending)
+            box.last_id = pending.id
+        pending.mailbox = box
+        self.by_id[pending.id] = pending
+        return True
+
+    def next(self, count: int) -> list[Pending]:
+        """Take up to `count` ready messages, each of another sender. One that runs solo comes alone."""
+        ready = self._ready
+        if not ready:
+            return []
+        if ready[0].solo:
+            return [ready.popleft()]
+        taken: list[Pending] = []
+        while ready and len(taken) < count and not ready[0].solo:
+            taken.append(ready.popleft())
+        return taken
+
+    def put_back(self, pending: Pending) -> None:
+        """A message that was taken has to be run again: it goes first."""
+        self._ready.appendleft(pending)
+
+    def finish(self, pending: Pending) -> Mailbox | None:
+        """A message's turn is over. Returns its mailbox when that should be filled from the disk."""
+        box = pending.mailbox
+        if self.by_id.pop(pending.id, None) is None or box is None:
+            return None
+        pending.mailbox = None
+        if box.rest:
+            box.head = box.rest.pop(0)
+            self._ready.append(box.head)
+            return box if self.wants_more(box) else None
+        if box.more or box.reading:
+            return box if self.wants_more(box) else None
+        del self._boxes[box.sender]
+        return None
+
+    # What is on disk only.
+
+    def wants_more(self, box: Mailbox) -> bool:
+        """Should this sender's younger messages be read now?"""
+        return box.more and not box.reading and len(box.rest) <= self.per_sender // 4
+
+    def reading_more(self, box: Mailbox) -> int:
+        """The reading of a sender's younger messages begins: from after this id, `per_sender` of them."""
+        box.reading = True
+        box.more = False
+        return box.last_id
+
+    def fill_box(self, box: Mailbox, rows: Iterable[Waiting], now_s: float) -> None:
+        """What was read for one sender, in order; fewer than `per_sender` rows mean there is no more."""
+        box.reading = False
+        working = box.head.mailbox is box
+        count = 0
+        for row in rows:
+            count += 1
+            if row.id <= box.last_id or row.id in self.by_id:
+                continue
+            pending = Pending(row.id, row.inbound, row.attempts, now_s)
+            pending.mailbox = box
+            box.last_id = row.id
+            self.by_id[row.id] = pending
+            if working:
+                box.rest.append(pending)
+            else:
+                working = True
+                box.head = pending
+                self._ready.append(pending)
+        if count >= self.per_sender:
+            box.more = True
+        if not working and not box.more:
+            self._boxes.pop(box.sender, None)
+
+    @property
+    def wants_scan(self) -> bool:
+        """Is there room, and something on disk to fill it with?"""
+        return self.behind and not self._scanning and len(self.by_id) <= self.window // 2
+
+    def scan_from(self) -> tuple[int, int]:
+        """A scan of the disk begins: (after this id, at most so many)."""
+        self._scanning = True
+        self.behind = False
+        return self.cursor, max(1, self.window - len(self.by_id))
+
+    def scanned(self, rows: list[Waiting], limit: int, now_s: float) -> None:
+        """What the scan found, in order of ids."""
+        self._scanning = False
+        for row in rows:
+            self.cursor = max(self.cursor, row.id)
+            if row.id not in self.by_id:
+                self._place(Pending(row.id, row.inbound, row.attempts, now_s))
+        late, self._late = self._late, []
+        if len(rows) >= limit:
+            self.behind = True
+        for inbound_id, inbound, came_s in late:
+            self.take(inbound_id, inbound, came_s)
+
+    def scan_failed(self) -> None:
+        """The disk could not be read: everything after the cursor is still there."""
+        self._scanning = False
+        self._late.clear()
+        self.behind = True
+
+    def restore(self, row: Waiting, now_s: float) -> bool:
+        """The sweeper found a message that memory has lost, at or below the cursor."""
+        if row.id in self.by_id:
+            return False
+        box = self._boxes.get(row.inbound.sender)
+        if box is not None:
+            return False  # it is looked at again when this sender's turn is over
+        return self._place(Pending(row.id, row.inbound, row.attempts, now_s))
+
+    def known_sender(self, sender: str) -> bool:
+        """Has this sender a mailbox now?"""
+        return sender in self._boxes
