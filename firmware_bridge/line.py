@@ -243,6 +243,8 @@ class Line:
                 waiter()
 
     def _prompted(self, event: Prompted) -> None:
+        if self.dialogue.state is not AtState.PROMPTED:
+            return  # the same read went on: it refused or restarted right after its prompt
         if self._gate is None:
             self._write(self.dialogue.payload(now=self._clock()), event.command)
             return

@@ -281,7 +281,10 @@ class AtDialogue:
         if self._starts_urc(text, events, now):
             return
         final = final_result(text)
-        if final is not None and not (final.kind is FinalKind.CALL and now < self._in_call_until):
+        if final is not None and final.kind is FinalKind.CALL and now < self._in_call_until:
+            events.append(Urc(UrcKind.CALL, text))
+            return
+        if final is not None:
             self._final(final, events, now)
             return
         self._information(text, events, now)
