@@ -20,6 +20,8 @@ class Session(msgspec.Struct, kw_only=True):
     app: the app that has the word. state: that app's state name. data: its own fields, plain JSON.
     aside: sessions of other apps that can be resumed, by app name. language: ISO 639 code, "" until known.
     history: last texts, oldest first, as [direction "<" or ">", at_ms, text]; the kit keeps at most 10.
+    language_set: they chose it with LANG, so the language of a text changes nothing.
+    opted_out: they said STOP; what they send is still answered.
     expires_at_ms: after it the state is gone, the language and history are not.
     wake_at_ms: when the app wants an Event of kind "timer"; None: never.
     """
@@ -30,6 +32,8 @@ class Session(msgspec.Struct, kw_only=True):
     data: dict[str, Any] = {}
     aside: dict[str, dict[str, Any]] = {}
     language: str = ""
+    language_set: bool = False
+    opted_out: bool = False
     history: list[tuple[str, int, str]] = []
     expires_at_ms: int = 0
     wake_at_ms: int | None = None
@@ -40,7 +44,7 @@ class Event(msgspec.Struct, kw_only=True):
 
     kind: "text" (a person's message), "timer" (wake_at_ms came), "effect" (one of the turn's effects
     was refused: the app is called again in the same turn with the session as it was before, and what it
-    returns replaces the first answer).
+    returns replaces the first answer; the text and everything else of the message are still there).
     now_ms: the time of the turn. at_ms: when the person sent it. effect/reason/detail: the refused
     effect's name, the reason in a word, and data that helps to answer (seats left, for one).
     attempt: 0 for the first call of the turn, then 1, 2 ... for each refused effect.
@@ -89,8 +93,14 @@ class Turn(msgspec.Struct, kw_only=True):
 
 
 class App(Protocol):
-    """A conversation. `look` is the app's own read-only view of stored data, a Protocol it declares."""
+    """A conversation. `look` is the app's own read-only view of stored data, a Protocol it declares.
+
+    leave: the effects that give back whatever the session holds, when STOP or the end of the session cuts
+    the dialogue short.
+    """
 
     name: str
 
     def turn(self, session: Session, event: Event, look: Any) -> Turn: ...
+
+    def leave(self, session: Session, event: Event) -> list[Effect]: ...

@@ -1,0 +1,248 @@
+"""What a person wants, read from one text: intent, towns, day, hour, passengers, ticket code.
+
+Pure: the same text, towns and day give the same answer. The dialogue decides what to do with it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from appliance.apps.booking.codes import find_code
+from appliance.conversation.dates import Moment, number_of, read
+from appliance.conversation.words import Lexicon, Names, Tag, tag
+
+__all__ = ["Request", "understand"]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One text, understood.
+
+    intent: book, search, help, cancel, stop, status, greet, ask_price, other or clarify. origin and
+    destination: keys of towns, several when unclear, none when not named; place: a town named alone, whose
+    role the text does not tell (it is in destination too). unknown: a word that stands where a town should.
+    bare: the whole text is this number. concepts: all that was heard.
+    """
+
+    intent: str
+    origin: tuple[str, ...] = ()
+    destination: tuple[str, ...] = ()
+    place: tuple[str, ...] = ()
+    unknown: str = ""
+    moment: Moment = Moment()
+    passengers: int | None = None
+    code: str = ""
+    bare: int | None = None
+    concepts: frozenset[str] = frozenset()
+
+
+def understand(
+    text: str, lexicon: Lexicon, names: Names, today: dt.date, calendar: str, *, horizon_days: int = 90
+) -> Request:
+    """Read a text. calendar: how bare day numbers are counted ("gregorian" or "ethiopian")."""
+    tags = tag(text, lexicon, names)
+    concepts = frozenset(value for t in tags if t.kind == "word" for value in t.values)
+    code = find_code(text)
+    if code and not (len(tags) <= 6 and _code_fits(text, code, concepts)):
+        code = ""
+    tags = _slang(tags)
+    origin, destination, place, unknown = _places(tags)
+    moment = read(tags, today, calendar, horizon_days=horizon_days) if not code else Moment()
+    passengers = _passengers(tags, moment.used) if not code else None
+    numbers = [n for t in tags if (n := number_of(t)) is not None]
+    bare = numbers[0] if len(numbers) == 1 and all(_is_number_or_filler(t) for t in tags) else None
+    intent = _intent(tags, concepts, code, bool(origin or destination), moment, passengers)
+    if intent in ("book", "search", "ask_price") and (len(origin) > 1 or len(destination) > 1):
+        intent = "clarify"
+    return Request(intent, origin, destination, place, unknown, moment, passengers, code, bare, concepts)
+
+
+def _code_fits(text: str, code: str, concepts: frozenset[str]) -> bool:
+    """A code stands alone, or beside a word that goes with one: AWASH7 in a sentence is a town."""
+    return len(text.split()) == 1 or bool(
+        concepts & {"check", "status", "pay", "cancel", "ticket", "code", "book"}
+    )
+
+
+def _is_number_or_filler(t: Tag) -> bool:
+    return number_of(t) is not None or (t.kind == "word" and bool({"filler", "hash"} & set(t.values)))
+
+
+def _word(tags: Sequence[Tag], at: int, *concepts: str) -> bool:
+    return 0 <= at < len(tags) and tags[at].kind == "word" and any(c in tags[at].values for c in concepts)
+
+
+_DAYS: Final = ("today", "tomorrow", "after_tomorrow", *(f"wd_{n}" for n in range(1, 8)))
+
+
+def _slang(tags: list[Tag]) -> list[Tag]:
+    """Read "addis 2 hawassa" as to, and "4 tomorrow" as for: digits that stand for words become them."""
+    out = list(tags)
+    for at, t in enumerate(tags):
+        if t.kind != "number" or at + 1 >= len(tags):
+            continue
+        follows_place = at > 0 and (
+            tags[at - 1].kind == "name"
+            or (_word(tags, at - 1, "want", "book") and tags[at - 1].text[:2] in ("go", "tr"))
+        )
+        if t.text == "2" and follows_place and tags[at + 1].kind in ("name", "unknown"):
+            out[at] = Tag("word", "2", ("to",), "", ("en",))
+        elif t.text == "4" and _word(tags, at + 1, *_DAYS):
+            if len([x for x in tags if x.kind == "number"]) > 1:
+                out[at] = Tag("word", "4", ("for",), "", ("en",))
+    return out
+
+
+def _places(
+    tags: Sequence[Tag],
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], str]:
+    """Origin, destination, a place without a role, and a word where a town should be."""
+    origin: tuple[str, ...] = ()
+    destination: tuple[str, ...] = ()
+    plain: list[tuple[str, ...]] = []
+    unknown = ""
+    for at, t in enumerate(tags):
+        if t.kind == "unknown":
+            if (
+                not unknown
+                and len(t.text) >= 3
+                and (_word(tags, at - 1, "from", "to") or t.role in ("from", "to"))
+            ):
+                unknown = t.text
+            continue
+        if t.kind != "name" or _word(tags, at - 1, "via") or _word(tags, at + 1, "via"):
+            continue
+        role = _role(tags, at)
+        if role == "from" and not origin:
+            origin = t.values
+        elif role in ("to", "for") and not destination:
+            destination = t.values
+        else:
+            plain.append(t.values)
+    plain = [p for p in plain if p not in (origin, destination)] or plain[:0]
+    if len(plain) >= 2 and not origin and not destination:
+        return plain[0], plain[1], (), unknown
+    if plain and origin and not destination:
+        return origin, plain[0], (), unknown
+    if plain and destination and not origin:
+        return plain[0], destination, (), unknown
+    if plain and not origin and not destination:
+        return (), plain[0], plain[0], unknown
+    return origin, destination, (), unknown
+
+
+def _role(tags: Sequence[Tag], at: int) -> str:
+    if _word(tags, at + 1, "from_after"):
+        return "from"
+    if _word(tags, at + 1, "to_after"):
+        return "to"
+    if tags[at].role:
+        return tags[at].role
+    before = at - 1
+    while before > 0 and _word(tags, before, "filler"):
+        before -= 1
+    if _word(tags, before, "from"):
+        return "from"
+    if _word(tags, before, "to"):
+        return "to"
+    if _word(tags, before, "for") and before == at - 1:
+        return "for"
+    return ""
+
+
+_PLENTY = 60  # no booking has more passengers; a bigger number is something else
+
+
+def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
+    if any(_word(tags, at, "pair") for at in range(len(tags))):
+        return 2
+    numbers = {
+        at: n
+        for at, t in enumerate(tags)
+        if at not in used and (n := number_of(t)) is not None and 1 <= n <= _PLENTY
+    }
+    persons = []
+    for at, n in numbers.items():
+        nearby = at + 1
+        if _word(tags, nearby, "filler") and not _word(tags, nearby, "person"):
+            nearby += 1
+        if _word(tags, nearby, "person"):
+            persons.append(n)
+    if persons:
+        return sum(persons) if len(persons) <= 3 else persons[0]
+    for at, n in numbers.items():
+        if _word(tags, at - 1, "person") or _word(tags, at + 1, "seat", "ticket"):
+            return n
+    for at, n in numbers.items():
+        if _word(tags, at - 1, "seat", "ticket", "for") or _word(tags, at + 1, "seat", "ticket", "bus"):
+            return n
+    if any(_word(tags, at, "alone") for at in range(len(tags))):
+        return 1
+    left = [n for n in numbers.values() if n <= 20]
+    return left[0] if len(left) == 1 else None
+
+
+def _intent(
+    tags: Sequence[Tag],
+    concepts: frozenset[str],
+    code: str,
+    towns: bool,
+    moment: Moment,
+    passengers: int | None,
+) -> str:
+    travel = towns or bool(moment.days)
+    if concepts & {"stop"} and not towns and not concepts & {"book", "bus", "ticket"} and len(tags) <= 8:
+        return "stop"
+    if "stop_idle" in concepts and len(tags) == 1:
+        return "stop"
+    if "cancel" in concepts:
+        return "cancel"
+    if code:
+        return "status"
+    if "status" in concepts and not (towns and (moment.days or passengers)):
+        return "status"
+    if "ask_price" in concepts and not ("book" in concepts and passengers and moment.days):
+        return "ask_price"
+    if "help" in concepts and not towns:
+        return "help"
+    if "menu" in concepts and not towns:
+        return "help"
+    asks = "search" in concepts
+    wants = bool(concepts & {"book", "ticket"}) or (
+        "want" in concepts and bool(travel or concepts & {"bus", "seat"})
+    )
+    if asks and not ("book" in concepts and passengers):
+        return "search" if travel or concepts & {"bus", "ticket", "seat"} or len(tags) <= 3 else "other"
+    if wants and _about_travel(tags, concepts, travel):
+        return "book"
+    if "check" in concepts:
+        return "status"
+    if towns:
+        return "book" if passengers else "search"
+    if "bus" in concepts:
+        return "search"
+    if "seat" in concepts and passengers:
+        return "book"
+    if "greet" in concepts and sum(t.kind == "unknown" for t in tags) <= 2:
+        return "greet"
+    known = sum(t.kind != "unknown" and not _word(tags, at, "filler") for at, t in enumerate(tags))
+    if (
+        moment.days
+        or moment.minutes
+        or moment.window
+        or passengers
+        or concepts & {"yes", "no", "more", "want", "back"}
+    ):
+        return "clarify" if known * 2 >= len(tags) else "other"
+    return "other"
+
+
+def _about_travel(tags: Sequence[Tag], concepts: frozenset[str], travel: bool) -> bool:
+    """ "I want to go to the cinema" has a verb of travel and nothing else of it."""
+    if travel or concepts & {"ticket", "bus", "seat"}:
+        return True
+    strange = sum(t.kind == "unknown" for t in tags)
+    return strange <= 1

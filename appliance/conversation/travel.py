@@ -1,0 +1,53 @@
+"""The nouns of travel that stored look-ups hand to a conversation. Money is santim, times are UTC ms."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Route", "Ticket", "Town", "Trip"]
+
+
+class Town(msgspec.Struct, frozen=True):
+    """key: its English name, which names it everywhere. names: printed name by language code."""
+
+    key: str
+    names: dict[str, str]
+    spellings: tuple[str, ...]
+    lat: float
+    lon: float
+
+
+class Route(msgspec.Struct, frozen=True):
+    origin: str
+    destination: str
+    km: int
+    duration_min: int
+    fare_santim: int
+
+
+class Trip(msgspec.Struct, frozen=True):
+    """One departure that can be booked. date: local, ISO. minute: local minute of the day it leaves."""
+
+    service: int
+    date: str
+    minute: int
+    left: int
+    fare_santim: int
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """One booking. state: held, paid, used, released, expired (a hold past its time) or cancelled."""
+
+    code: str
+    holder: str
+    language: str
+    state: str
+    origin: str
+    destination: str
+    date: str
+    minute: int
+    seats: int
+    numbers: tuple[int, ...]
+    price_santim: int
+    expires_at_ms: int
+    departs_at_ms: int

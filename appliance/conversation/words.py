@@ -1,0 +1,320 @@
+"""What is heard: words and names found in a text, in every language at once, however they are spelt.
+
+The longest run of words that means something wins. Exact spellings come first, then spellings under a
+prefix or suffix that says from, to or for (Amharic ከ, Tigrinya ን, Oromo -tti), then likely misspellings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from appliance.conversation.phrases import Language
+from appliance.conversation.text import fold, latin, skeleton, words
+
+__all__ = ["Lexicon", "Names", "Tag", "tag"]
+
+LONGEST: Final = 5  # words in a name or phrase; the longest in the files has five
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """A run of words that means something.
+
+    kind: "word" (values: concepts), "name" (values: keys of names, more than one when unclear), "number"
+    (values: its digits), "numeric" (12-05, 6:30) or "unknown". role: "from", "to" or "for" when a prefix or
+    suffix said so. languages: those the spelling belongs to. sure: spelt as known.
+    """
+
+    kind: str
+    text: str
+    values: tuple[str, ...]
+    role: str = ""
+    languages: tuple[str, ...] = ()
+    sure: bool = True
+
+
+_PREFIXES: Final = (
+    ("ወደ", "to", ""), ("እስከ", "to", ""), ("ካብ", "from", ""), ("ናብ", "to", ""), ("ስለ", "", ""), ("የ", "", ""),
+    ("ከ", "from", ""), ("ካ", "from", "አ"), ("ለ", "for", ""), ("በ", "", ""), ("ን", "for", ""), ("ብ", "", ""),
+    ("ና", "", ""), ("ዝ", "", ""),
+    ("wede", "to", ""), ("wode", "to", ""), ("kab", "from", ""), ("nab", "to", ""), ("ke", "from", ""),
+    ("le", "for", ""), ("be", "", ""), ("ye", "", ""), ("k", "from", ""), ("n", "for", ""),
+)  # fmt: skip
+_SUFFIXES: Final = (
+    ("irati", "from"), ("irani", "from"), ("irai", "from"), ("rati", "from"), ("ira", "from"), ("ra", "from"),
+    ("ati", "to"), ("iti", "to"), ("ti", "to"), ("tin", "to"), ("dhaf", "for"), ("af", "for"), ("f", "for"),
+    ("ta", ""), ("n", ""), ("ni", ""),
+    ("ን", ""), ("ም", ""), ("ዎች", ""), ("ኦች", ""), ("ዬ", ""), ("ው", ""), ("ስ", ""), ("ና", ""),
+)  # fmt: skip
+
+
+class Lexicon:
+    """The concepts of all languages by their folded spelling, blanks taken out."""
+
+    def __init__(self, languages: Iterable[Language]) -> None:
+        self.exact: dict[str, dict[str, set[str]]] = {}  # spelling -> concept -> languages
+        for language in languages:
+            for concept, spellings in language.hear.items():
+                for spelling in spellings:
+                    key = "".join(words(spelling))
+                    self.exact.setdefault(key, {}).setdefault(concept, set()).add(language.language)
+        # A word too short to be told from its neighbours is never taken as a misspelling.
+        self._fuzzy: dict[str, list[str]] = {}
+        for key in self.exact:
+            spoken = latin(key)
+            if len(spoken) >= 5:
+                self._fuzzy.setdefault(skeleton(key)[:1], []).append(key)
+
+    def tag(self, key: str, text: str, role: str = "", *, sure: bool = True) -> Tag:
+        concepts = self.exact[key]
+        languages = sorted({language for spoken in concepts.values() for language in spoken})
+        return Tag("word", text, tuple(concepts), role, tuple(languages), sure)
+
+    def nearest(self, key: str) -> tuple[float, str] | None:
+        """The known spelling closest to a misspelt one: (distance from 0 to 1, spelling)."""
+        return _nearest(key, self._fuzzy.get(skeleton(key)[:1], ()))
+
+
+class Names:
+    """Names of things (towns) by every spelling; several names may share the beginning of one.
+
+    entries: key to its spellings. A run of the first words of a longer name stands for all that begin so.
+    """
+
+    def __init__(self, entries: Mapping[str, Sequence[str]], common: Iterable[str] = ()) -> None:
+        self.exact: dict[str, tuple[str, ...]] = {}
+        self.languages: dict[str, str] = {}
+        parts: dict[str, set[str]] = {}
+        for key, spellings in entries.items():
+            for spelling in spellings:
+                found = words(spelling)
+                self.exact["".join(found)] = (key,)
+                for cut in range(1, len(found)):
+                    parts.setdefault("".join(found[:cut]), set()).add(key)
+                    if len("".join(found[cut:])) >= 4:
+                        parts.setdefault("".join(found[cut:]), set()).add(key)
+        taken = set(common)
+        self.partial = {
+            part: tuple(sorted(keys))
+            for part, keys in parts.items()
+            if part not in self.exact and part not in taken and len(latin(part)) >= 3
+        }
+        self._fuzzy: dict[str, list[str]] = {}
+        for spelling in self.exact:
+            if len(latin(spelling)) >= 4:
+                self._fuzzy.setdefault(skeleton(spelling)[:1], []).append(spelling)
+
+    def find(self, key: str) -> tuple[str, ...]:
+        return self.exact.get(key) or self.partial.get(key) or ()
+
+    def nearest(self, key: str) -> tuple[float, tuple[str, ...]] | None:
+        """Names spelt nearly so: (distance, one clear winner or at most four). None: nothing is near."""
+        mark = skeleton(key)[:1]
+        pool = (
+            [s for first in {mark, ""} for s in self._fuzzy.get(first, ())]
+            if mark
+            else self._fuzzy.get("", [])
+        )
+        scored: dict[str, float] = {}
+        for spelling in pool:
+            distance = _distance(key, spelling)
+            if distance <= _limit(latin(key)):
+                name = self.exact[spelling][0]
+                scored[name] = min(distance, scored.get(name, 9.0))
+        if not scored:
+            return None
+        ranked = sorted(scored, key=lambda name: (scored[name], name))
+        best = scored[ranked[0]]
+        close = tuple(name for name in ranked if scored[name] <= best + 0.07)[:4]
+        return best, close
+
+
+def _limit(spoken: str) -> float:
+    """How far a misspelling may be from what it stands for, as a share of its length."""
+    return 0.2 if len(spoken) <= 4 else 0.3 if len(spoken) <= 6 else 0.32
+
+
+def _nearest(key: str, pool: Iterable[str]) -> tuple[float, str] | None:
+    best: tuple[float, str] | None = None
+    for spelling in pool:
+        distance = _distance(key, spelling)
+        if distance <= 0.21 and (best is None or distance < best[0]):
+            best = (distance, spelling)
+    return best
+
+
+_VOWELS: Final = frozenset("aeiouwyh")
+_KIN: Final = {
+    frozenset(pair)
+    for pair in (
+        "kq",
+        "kc",
+        "ck",
+        "bv",
+        "bp",
+        "sz",
+        "tx",
+        "td",
+        "jg",
+        "gj",
+        "sx",
+        "fp",
+        "mn",
+        "lr",
+        "cx",
+        "jy",
+    )
+}
+
+
+@lru_cache(maxsize=65_536)
+def _distance(left: str, right: str) -> float:
+    """Edits between two spellings as they sound, as a share of the longer one; 1.0 when clearly apart.
+
+    A changed vowel or a kindred consonant counts half; two letters swapped count one.
+    """
+    a, b = latin(left), latin(right)
+    if abs(len(a) - len(b)) > 3:
+        return 1.0
+    before: list[float] = []
+    row = [j * 1.0 for j in range(len(b) + 1)]
+    for i, x in enumerate(a, 1):
+        previous2, before, row = before, row, [i * 1.0]
+        for j, y in enumerate(b, 1):
+            if x == y:
+                cost = 0.0
+            elif (x in _VOWELS and y in _VOWELS) or frozenset((x, y)) in _KIN:
+                cost = 0.5
+            else:
+                cost = 1.0
+            best = min(
+                before[j] + (0.6 if x in _VOWELS else 1.0),
+                row[j - 1] + (0.6 if y in _VOWELS else 1.0),
+                before[j - 1] + cost,
+            )
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                best = min(best, previous2[j - 2] + 0.8)
+            row.append(best)
+    return row[-1] / max(len(a), len(b), 1)
+
+
+def _stems(word: str) -> Iterable[tuple[str, str, str]]:
+    """A word without a prefix, or without a suffix: (stem, role, where: "prefix" or "suffix")."""
+    ethiopic = not word.isascii()
+    for prefix, role, instead in _PREFIXES:
+        if word.startswith(prefix):
+            stem = instead + word[len(prefix) :]
+            if len(stem) >= (2 if ethiopic else 4 if len(prefix) > 1 else 5):
+                yield stem, role, "prefix"
+    for suffix, role in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= (2 if ethiopic else 3):
+            yield word[: -len(suffix)], role, "suffix"
+
+
+def tag(text: str, lexicon: Lexicon, names: Names) -> list[Tag]:
+    """Read a text from left to right; every word is in exactly one tag."""
+    found = words(text)
+    tags: list[Tag] = []
+    at = 0
+    while at < len(found):
+        best = _match(found, at, lexicon, names)
+        tags.append(best[1])
+        at += best[0]
+    return tags
+
+
+def _match(found: list[str], at: int, lexicon: Lexicon, names: Names) -> tuple[int, Tag]:
+    word = found[at]
+    longest = min(LONGEST, len(found) - at)
+    # Exact, the longest run first; a name beats a word of the same length only if it is whole.
+    for length in range(longest, 0, -1):
+        run = found[at : at + length]
+        key = "".join(run)
+        if key in names.exact:
+            return length, Tag("name", " ".join(run), names.exact[key])
+        if key in lexicon.exact and not (length > 1 and key.isdigit()):
+            return length, lexicon.tag(key, " ".join(run))
+        if key in names.partial:
+            return length, Tag("name", " ".join(run), names.partial[key])
+    if word.isdigit():
+        return 1, Tag("number", word, (word,))
+    if word[0].isdigit():
+        return 1, Tag("numeric", word, (word,))
+    return _match_stem(found, at, longest, lexicon, names) or _match_near(found, at, longest, lexicon, names)
+
+
+def _match_stem(
+    found: list[str], at: int, longest: int, lexicon: Lexicon, names: Names
+) -> tuple[int, Tag] | None:
+    for length in range(longest, 0, -1):
+        run = found[at : at + length]
+        for stem, role, where in _stems(run[0]):
+            if where == "suffix" and length > 1:
+                continue
+            key = stem + "".join(run[1:])
+            tagged = _known(key, " ".join(run), role, lexicon, names, words_too=length == 1)
+            if tagged is None and length == 1:  # both a prefix and a suffix
+                for inner, inner_role, inner_where in _stems(stem):
+                    if inner_where != where:
+                        tagged = _known(inner, run[0], role or inner_role, lexicon, names, words_too=False)
+                        if tagged is not None:
+                            break
+            if tagged is not None:
+                return length, tagged
+        if length > 1:
+            for stem, role, where in _stems(run[-1]):
+                if where == "suffix":
+                    tagged = _known(
+                        "".join(run[:-1]) + stem, " ".join(run), role, lexicon, names, words_too=False
+                    )
+                    if tagged is not None:
+                        return length, tagged
+    return None
+
+
+def _known(key: str, text: str, role: str, lexicon: Lexicon, names: Names, *, words_too: bool) -> Tag | None:
+    if key in names.exact:
+        return Tag("name", text, names.exact[key], role)
+    if words_too and key in lexicon.exact:
+        return lexicon.tag(key, text, role)
+    if key in names.partial and len(latin(key)) >= 4:
+        return Tag("name", text, names.partial[key], role)
+    return None
+
+
+def _match_near(found: list[str], at: int, longest: int, lexicon: Lexicon, names: Names) -> tuple[int, Tag]:
+    word = found[at]
+    choices: list[tuple[float, int, Tag]] = []
+    if len(latin(word)) >= 4:
+        near_word = lexicon.nearest(word)
+        if near_word is not None:
+            choices.append((near_word[0], 1, lexicon.tag(near_word[1], word, sure=False)))
+    for length in range(min(3, longest), 0, -1):
+        run = found[at : at + length]
+        if any(w[0].isdigit() or (i and _is_word(w, lexicon)) for i, w in enumerate(run)):
+            continue
+        forms = [("".join(run), "")]
+        forms += [
+            (stem + "".join(run[1:]), role) for stem, role, where in _stems(run[0]) if where == "prefix"
+        ]
+        if length == 1:
+            forms += [(stem, role) for stem, role, where in _stems(run[0]) if where == "suffix"]
+        for key, role in forms:
+            if len(latin(key)) < 4:
+                continue
+            near = names.nearest(key)
+            if near is not None:
+                penalty = 0.04 if role or key != "".join(run) else 0.0
+                tagged = Tag("name", " ".join(run), near[1], role, (), False)
+                choices.append((near[0] + penalty - 0.02 * (length - 1), length, tagged))
+    if choices:
+        _, length, tagged = min(choices, key=lambda choice: choice[:2])
+        return length, tagged
+    return 1, Tag("unknown", word, (fold(word),))
+
+
+def _is_word(word: str, lexicon: Lexicon) -> bool:
+    return word in lexicon.exact

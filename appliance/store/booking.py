@@ -1,0 +1,308 @@
+"""Seats, bookings and their payment: the effects that change them and the look-ups that show them.
+
+The schema's keys and triggers refuse to sell a seat twice; the code here gives the reasons in words.
+Holds run out by the clock: one past its time counts as free everywhere, and its row is closed when the
+departure is next touched or its own timer fires.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from appliance.conversation.travel import Route, Ticket, Town, Trip
+from appliance.store.effects import EffectContext, EffectRefused, effect
+
+__all__ = ["BookingLook", "close_expired", "find_ticket", "hold", "pay", "release"]
+
+MAX_OPEN_HOLDS: Final = 3  # unpaid bookings of one person: nobody empties a bus without paying
+_DAY_MS: Final = 86_400_000
+_ALIVE: Final = "(b.state IN ('paid', 'used') OR (b.state = 'held' AND b.expires_at_ms > :now))"
+
+
+def _departs_at_ms(date: str, minute: int, timezone_minutes: int) -> int:
+    midnight = dt.datetime.fromisoformat(date).replace(tzinfo=dt.UTC)
+    return int(midnight.timestamp()) * 1000 + (minute - timezone_minutes) * 60_000
+
+
+def close_expired(db: sqlite3.Connection, now_ms: int, departure_id: int | None = None) -> int:
+    """Close the holds whose time is over, of one departure or of all. Returns how many."""
+    where, values = (
+        ("", [now_ms]) if departure_id is None else (" AND departure_id = ?", [now_ms, departure_id])
+    )
+    return db.execute(
+        "UPDATE booking SET state = 'expired', ended_at_ms = expires_at_ms, reason = 'time'"
+        f" WHERE state = 'held' AND expires_at_ms <= ?{where}",
+        values,
+    ).rowcount
+
+
+def _departure(db: sqlite3.Connection, service: int, date: str, now_ms: int) -> tuple[int, int, int]:
+    """Id, seats and fare of the departure, made when it is the first time somebody asks for a seat."""
+    row = db.execute(
+        "SELECT id, seats, fare_santim, departs_at_ms, state FROM departure"
+        " WHERE service_id = ? AND date = ?",
+        (service, date),
+    ).fetchone()
+    if row is None:
+        found = db.execute(
+            "SELECT r.origin_id, r.destination_id, s.minute, s.seats, r.fare_santim, t.timezone_minutes,"
+            " s.days FROM service s JOIN route r ON r.id = s.route_id"
+            " JOIN timetable t ON t.id = s.timetable_id"
+            " WHERE s.id = ? AND s.retired = 0 AND ? BETWEEN s.valid_from AND s.valid_until",
+            (service, date),
+        ).fetchone()
+        if found is None or not found[6] >> dt.date.fromisoformat(date).weekday() & 1:
+            raise EffectRefused("gone")
+        departs = _departs_at_ms(date, found[2], found[5])
+        cursor = db.execute(
+            "INSERT INTO departure (service_id, date, origin_id, destination_id, minute, departs_at_ms,"
+            " seats, fare_santim) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (service, date, found[0], found[1], found[2], departs, found[3], found[4]),
+        )
+        row = (cursor.lastrowid, found[3], found[4], departs, "planned")
+    if row[4] != "planned" or row[3] <= now_ms:
+        raise EffectRefused("gone")
+    return row[0], row[1], row[2]
+
+
+def _free(db: sqlite3.Connection, departure_id: int, seats: int) -> list[int]:
+    taken = {n for (n,) in db.execute("SELECT number FROM seat WHERE departure_id = ?", (departure_id,))}
+    return [number for number in range(1, seats + 1) if number not in taken]
+
+
+def _take(db: sqlite3.Connection, departure_id: int, booking_id: int, numbers: list[int]) -> None:
+    db.executemany(
+        "INSERT INTO seat (departure_id, number, booking_id) VALUES (?, ?, ?)",
+        [(departure_id, number, booking_id) for number in numbers],
+    )
+
+
+@effect("booking.hold")
+def hold(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Hold seats for the sender until a time.
+
+    args: service, date, seats, code, language, until_ms, and fare_santim as the person was told it.
+    Refused: gone (left, cancelled or no longer in the timetable), sold_out (left), code_taken, fare_changed
+    (fare_santim), too_many_holds.
+    """
+    seats = int(args["seats"])
+    if db.execute("SELECT 1 FROM booking WHERE code = ?", (args["code"],)).fetchone():
+        raise EffectRefused("code_taken")
+    departure_id, on_bus, fare = _departure(db, int(args["service"]), args["date"], ctx.now_ms)
+    if fare != args["fare_santim"]:
+        raise EffectRefused("fare_changed", fare_santim=fare)
+    close_expired(db, ctx.now_ms, departure_id)
+    (holds,) = db.execute(
+        "SELECT count(*) FROM booking WHERE holder = ? AND state = 'held' AND expires_at_ms > ?",
+        (ctx.sender, ctx.now_ms),
+    ).fetchone()
+    if holds >= MAX_OPEN_HOLDS:
+        raise EffectRefused("too_many_holds")
+    free = _free(db, departure_id, on_bus)
+    if len(free) < seats:
+        raise EffectRefused("sold_out", left=len(free))
+    numbers = free[:seats]
+    booking_id = db.execute(
+        "INSERT INTO booking (code, departure_id, holder, language, seats, numbers, price_santim, state,"
+        " held_at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'held', ?, ?)",
+        (
+            args["code"], departure_id, ctx.sender, args["language"], seats, ",".join(map(str, numbers)),
+            seats * fare, ctx.now_ms, args["until_ms"],
+        ),
+    ).lastrowid  # fmt: skip
+    assert booking_id is not None
+    _take(db, departure_id, booking_id, numbers)
+    return {"numbers": numbers}
+
+
+@effect("booking.release")
+def release(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Give the sender's unpaid seats back: of one `code`, or all. Doing it twice changes nothing.
+
+    A hold that has run out is closed as expired, whoever asks.
+    """
+    close_expired_of = "UPDATE booking SET state = 'expired', ended_at_ms = expires_at_ms, reason = 'time'"
+    code = args.get("code")
+    where = "holder = ? AND state = 'held'" + (" AND code = ?" if code else "")
+    values = [ctx.sender, code] if code else [ctx.sender]
+    db.execute(f"{close_expired_of} WHERE {where} AND expires_at_ms <= ?", [*values, ctx.now_ms])
+    released = db.execute(
+        f"UPDATE booking SET state = 'released', ended_at_ms = ?, reason = ? WHERE {where}",
+        [ctx.now_ms, args.get("reason", ""), *values],
+    ).rowcount
+    return {"released": released}
+
+
+@effect("booking.pay")
+def pay(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Mark a booking paid and write the payment; the sender is the agent who took the money.
+
+    args: code, method, amount_santim, numbers (the seats the ticket will name), reference.
+    A hold that ran out is honoured if its seats are still free; if only others are, refused with
+    seats_moved (numbers), so that the ticket names the right ones.
+    Refused: unknown, paid_already, over (released, cancelled), late (seats are gone), wrong_amount.
+    """
+    row = db.execute(
+        "SELECT b.id, b.state, b.departure_id, b.seats, b.numbers, b.price_santim, b.expires_at_ms, d.seats,"
+        " d.state, d.departs_at_ms FROM booking b JOIN departure d ON d.id = b.departure_id WHERE b.code = ?",
+        (args["code"],),
+    ).fetchone()
+    if row is None:
+        raise EffectRefused("unknown")
+    booking_id, state, departure_id, seats, numbers, price, expires, on_bus, departure_state, departs = row
+    if state in ("paid", "used"):
+        raise EffectRefused("paid_already")
+    if state in ("released", "cancelled"):
+        raise EffectRefused("over")
+    if departure_state != "planned" or departs <= ctx.now_ms:
+        raise EffectRefused("late")
+    if args["amount_santim"] != price:
+        raise EffectRefused("wrong_amount", price_santim=price)
+    wanted = [int(n) for n in numbers.split(",")]
+    if state == "expired" or expires <= ctx.now_ms:
+        close_expired(db, ctx.now_ms, departure_id)
+        free = _free(db, departure_id, on_bus)
+        if len(free) < seats:
+            raise EffectRefused("late")
+        told = [int(n) for n in args["numbers"]]
+        if not set(told) <= set(free) or len(set(told)) != seats:
+            numbers = wanted if set(wanted) <= set(free) else free[:seats]
+            raise EffectRefused("seats_moved", numbers=numbers)
+        db.execute(
+            "UPDATE booking SET state = 'held', expires_at_ms = ?, numbers = ?, ended_at_ms = NULL,"
+            " reason = 'late' WHERE id = ?",
+            (ctx.now_ms + 1, ",".join(map(str, told)), booking_id),
+        )
+        _take(db, departure_id, booking_id, told)
+    db.execute(
+        "INSERT INTO payment (booking_id, method, taken_by, reference, amount_santim, at_ms, inbound_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (booking_id, args["method"], ctx.sender, args.get("reference"), price, ctx.now_ms, ctx.inbound_id),
+    )
+    db.execute("UPDATE booking SET state = 'paid', paid_at_ms = ? WHERE id = ?", (ctx.now_ms, booking_id))
+    return {}
+
+
+_TICKET: Final = (
+    "SELECT b.code, b.holder, b.language,"
+    " CASE WHEN b.state = 'held' AND b.expires_at_ms <= :now THEN 'expired' ELSE b.state END,"
+    " o.name_en, t.name_en, d.date, d.minute, b.seats, b.numbers, b.price_santim, b.expires_at_ms, d.departs_at_ms FROM booking b JOIN departure d ON d.id = b.departure_id"
+    " JOIN town o ON o.id = d.origin_id JOIN town t ON t.id = d.destination_id"
+)
+
+
+def _ticket(row: Sequence[Any]) -> Ticket:
+    fields = dict(zip(Ticket.__struct_fields__, row, strict=True))
+    fields["numbers"] = [int(number) for number in fields["numbers"].split(",")]
+    return msgspec.convert(fields, Ticket)
+
+
+def find_ticket(db: sqlite3.Connection, code: str, now_ms: int) -> Ticket | None:
+    """The booking with that code, whatever became of it."""
+    row = db.execute(_TICKET + " WHERE b.code = :code", {"code": code, "now": now_ms}).fetchone()
+    return None if row is None else _ticket(row)
+
+
+class BookingLook:
+    """What the booking conversation may see. It reads; a connection opened read-only is enough.
+
+    Towns and routes are kept in memory until another timetable is imported.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._version = -1
+        self._towns: tuple[Town, ...] = ()
+        self._routes: dict[tuple[str, str], Route] = {}
+
+    @property
+    def version(self) -> int:
+        """Changes with each import; what is derived from towns and routes is good for one version."""
+        (version,) = self._db.execute("SELECT coalesce(max(id), 0) FROM timetable").fetchone()
+        if version != self._version:
+            self._load()
+            self._version = version
+        return self._version
+
+    def _load(self) -> None:
+        self._towns = tuple(
+            Town(
+                row[0],
+                {"en": row[0], "am": row[1] or row[0], "om": row[2] or row[0]},
+                tuple(name for name in (row[0], row[1], row[2], *row[5].split(";")) if name),
+                row[3],
+                row[4],
+            )
+            for row in self._db.execute(
+                "SELECT name_en, name_am, name_om, lat, lon, aliases FROM town ORDER BY id"
+            )
+        )
+        self._routes = {
+            (row[0], row[1]): Route(*row)
+            for row in self._db.execute(
+                "SELECT o.name_en, t.name_en, r.km, r.duration_min, r.fare_santim FROM route r"
+                " JOIN town o ON o.id = r.origin_id JOIN town t ON t.id = r.destination_id"
+                " WHERE r.retired = 0"
+            )
+        }
+
+    def towns(self) -> tuple[Town, ...]:
+        assert self.version >= 0
+        return self._towns
+
+    def route(self, origin: str, destination: str) -> Route | None:
+        assert self.version >= 0
+        return self._routes.get((origin, destination))
+
+    def changes(self, origin: str, destination: str) -> list[str]:
+        """Towns where one change of bus makes the way, the shortest whole way first."""
+        assert self.version >= 0
+        ways = [
+            (route.km + onward.km, route.destination)
+            for route in self._routes.values()
+            if route.origin == origin and (onward := self._routes.get((route.destination, destination)))
+        ]
+        return [via for _, via in sorted(ways)]
+
+    def is_sample(self) -> bool:
+        """The timetable is the illustrative one: its fares are nobody's."""
+        row = self._db.execute("SELECT sample FROM timetable ORDER BY id DESC LIMIT 1").fetchone()
+        return bool(row and row[0])
+
+    def trips(self, origin: str, destination: str, date: str, now_ms: int) -> list[Trip]:
+        """The day's departures that have not left, with the seats that can still be had, earliest first."""
+        weekday = dt.date.fromisoformat(date).weekday()
+        rows = self._db.execute(
+            "SELECT s.id, s.minute, coalesce(d.seats, s.seats), coalesce(d.fare_santim, r.fare_santim),"
+            " t.timezone_minutes, d.id, (SELECT count(*) FROM seat x JOIN booking b ON b.id = x.booking_id"
+            f" WHERE x.departure_id = d.id AND {_ALIVE})"
+            " FROM service s JOIN route r ON r.id = s.route_id JOIN timetable t ON t.id = s.timetable_id"
+            " JOIN town o ON o.id = r.origin_id JOIN town z ON z.id = r.destination_id"
+            " LEFT JOIN departure d ON d.service_id = s.id AND d.date = :date"
+            " WHERE o.name_en = :origin AND z.name_en = :destination AND s.retired = 0 AND r.retired = 0"
+            " AND (s.days >> :weekday) & 1 AND :date BETWEEN s.valid_from AND s.valid_until"
+            " AND coalesce(d.state, 'planned') = 'planned' ORDER BY s.minute",
+            {"date": date, "origin": origin, "destination": destination, "weekday": weekday, "now": now_ms},
+        )
+        return [
+            Trip(row[0], date, row[1], row[2] - row[6], row[3])
+            for row in rows
+            if _departs_at_ms(date, row[1], row[4]) > now_ms
+        ]
+
+    def ticket(self, code: str, now_ms: int) -> Ticket | None:
+        return find_ticket(self._db, code, now_ms)
+
+    def tickets_of(self, holder: str, now_ms: int) -> list[Ticket]:
+        """A person's bookings that still count, the newest first: held, or paid and not yet left."""
+        rows = self._db.execute(
+            f"{_TICKET} WHERE b.holder = :holder AND {_ALIVE} AND d.departs_at_ms > :now"
+            " ORDER BY b.id DESC LIMIT 9",
+            {"holder": holder, "now": now_ms},
+        )
+        return [_ticket(row) for row in rows]
