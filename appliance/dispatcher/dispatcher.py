@@ -136,11 +136,8 @@ class Dispatcher:
             await asyncio.gather(self._sweeper, return_exceptions=True)
         loop = asyncio.get_running_loop()
         until = loop.time() + DRAIN_S
-        # Two of many kinds of event end this wait; looking is simpler than being told, and happens once.
-        while loop.time() < until and (  # noqa: ASYNC110
-            self._committing
-            or any(link.in_flight for link in self._pool.links if link.state != LinkState.KILLED)
-        ):
+        # Several kinds of event end this wait; looking is simpler than being told, and happens once.
+        while loop.time() < until and self._at_work():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for task in self._reads:
             task.cancel()
