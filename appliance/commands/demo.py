@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import signal
 import socket
@@ -77,6 +78,7 @@ def free_port(first: int = FIRST_PORT) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
+                probe.listen(1)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise StartRefused(Exit.PORT_BUSY, f"127.0.0.1:{port}: {error.strerror}") from error
@@ -86,15 +88,23 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 
 def _demo(data: Path) -> int:
-    port = free_port()
     network = data / "network"
-    file = data / "outpost.toml"
-    file.write_text(
-        _CONFIG.format(data_dir=data, port=port, modem=network / "modem0", agent=AGENT), encoding="utf-8"
-    )
-    config = load(file)
     with _simulator(network):
-        return run_config(config, ready=lambda address: _greet(config, address, port))
+        for _ in range(PORTS):
+            port = free_port()
+            config = _configure(data, port, network / "modem0")
+            code = run_config(config, functools.partial(_greet, config, port))
+            # Somebody may take the port between the look and the start.
+            if code != Exit.PORT_BUSY or config.http.port != port:
+                break
+        return code
+
+
+def _configure(data: Path, port: int, modem: Path) -> Config:
+    """Write the demo's configuration and read it back, with the environment over it."""
+    file = data / "outpost.toml"
+    file.write_text(_CONFIG.format(data_dir=data, port=port, modem=modem, agent=AGENT), encoding="utf-8")
+    return load(file)
 
 
 @contextlib.contextmanager
@@ -150,7 +160,7 @@ def _end_with_parent(parent: int) -> Callable[[], None]:
     return before_exec
 
 
-def _greet(config: Config, address: str, port: int) -> None:
+def _greet(config: Config, port: int, address: str) -> None:
     """Print how to use it. port: the one that the demo chose."""
     taken = f"   (port {FIRST_PORT} is taken)" if port == config.http.port != FIRST_PORT else ""
     lines = [

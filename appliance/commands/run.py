@@ -64,7 +64,7 @@ def run_config(config: Config, ready: Callable[[str], None] | None = None) -> in
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
             raise
-        return refuse(Exit.PORT_BUSY, f"http.listen {config.http.listen}: {error.strerror}")
+        return refuse(Exit.PORT_BUSY, f"http.listen {config.http.listen}: {os.strerror(error.errno)}")
     except Exception as error:
         from appliance.store.errors import DataDirectoryInUse, StoreError
 
