@@ -48,6 +48,7 @@ _AHEAD: Final = (("after_tomorrow", 2), ("tomorrow", 1), ("today", 0), ("tonight
 _WEEKDAY: Final = {f"wd_{n}": n - 1 for n in range(1, 8)}
 _GREGORIAN: Final = {f"g_{n}": n for n in range(1, 13)}
 _ETHIOPIAN: Final = {f"e_{n}": n for n in range(1, 14)}
+_MONTHS: Final = (*_GREGORIAN, *_ETHIOPIAN)
 _NUMBER: Final = {f"num_{n}": n for n in range(1, 11)}
 
 
@@ -240,6 +241,8 @@ def _bare_day(tags: Sequence[Tag], today: dt.date, calendar: str, used: set[int]
             continue
         if not ordinal and (_has(tags, at + 1, "person", "seat", "book", "day", "week")):
             continue
+        if _has(tags, at + 1, *_MONTHS) or _has(tags, at - 1, *_MONTHS):
+            continue  # 30 Pagumen: a day that does not exist
         found = _next_numbered(day, today, calendar)
         if found is not None:
             used.add(at)

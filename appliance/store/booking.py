@@ -191,7 +191,8 @@ def pay(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dic
 _TICKET: Final = (
     "SELECT b.code, b.holder, b.language,"
     " CASE WHEN b.state = 'held' AND b.expires_at_ms <= :now THEN 'expired' ELSE b.state END,"
-    " o.name_en, t.name_en, d.date, d.minute, b.seats, b.numbers, b.price_santim, b.expires_at_ms, d.departs_at_ms FROM booking b JOIN departure d ON d.id = b.departure_id"
+    " o.name_en, t.name_en, d.date, d.minute, b.seats, b.numbers, b.price_santim, b.expires_at_ms,"
+    " d.departs_at_ms FROM booking b JOIN departure d ON d.id = b.departure_id"
     " JOIN town o ON o.id = d.origin_id JOIN town t ON t.id = d.destination_id"
 )
 
