@@ -107,7 +107,7 @@ class OutboundService:
     async def snapshot(self) -> dict[str, Any]:
         """For the page: what waits per lane and since when, and what is on the air."""
         on_air = [pump.on_air.outbound_id for pump, _ in self._pumps.values() if pump.on_air]
-        lanes = await self._store.reader.run(_lane_counts)
+        lanes = await self._store.reader.run(_lane_counts, self._clock_ms())
         return {"lanes": lanes, "on_air": on_air, "window": self._lanes.in_window()}
 
     def _publish_one(self, outbound_id: int, state: str, reason: str) -> None:
@@ -160,8 +160,8 @@ class OutboundService:
                 log.warning("the outbound sweep waits for the disk: %s", error)
 
 
-def _lane_counts(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Per lane: how many are queued (counted up to COUNTED), the oldest of them, how many are being sent."""
+def _lane_counts(db: sqlite3.Connection, now_ms: int) -> list[dict[str, Any]]:
+    """Per lane: how many are queued (counted up to COUNTED), the age of the oldest, how many are sending."""
     lanes: dict[str, dict[str, Any]] = {
         lane: {"lane": str(lane), "queued": 0, "oldest_ms": None, "sending": 0} for lane in Lane
     }
@@ -174,7 +174,7 @@ def _lane_counts(db: sqlite3.Connection) -> list[dict[str, Any]]:
             (*key, COUNTED),
         ).fetchone()
         lane["queued"] += count
-        lane["oldest_ms"] = min(filter(None, (lane["oldest_ms"], oldest)), default=None)
+        lane["oldest_ms"] = max(lane["oldest_ms"] or 0, now_ms - oldest)
     for name, count in db.execute(
         "SELECT lane, count(*) FROM outbound WHERE state = 'sending' GROUP BY lane"
     ):
