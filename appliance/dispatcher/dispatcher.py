@@ -491,23 +491,21 @@ class Dispatcher:
         self._pump_soon()
 
     def _fill(self, box: Mailbox) -> None:
-        after = self._boxes.reading_more(box)
-        self._read(self._filled(box, after))
+        after, limit = self._boxes.reading_more(box)
+        self._read(self._filled(box, after, limit))
 
-    async def _filled(self, box: Mailbox, after: int) -> None:
+    async def _filled(self, box: Mailbox, after: int, limit: int) -> None:
         rows: list[inbound_rows.Waiting] = []
         failed = True
         try:
-            rows = await self._store.reader.run(
-                inbound_rows.waiting_of, box.sender, after, self._boxes.per_sender
-            )
+            rows = await self._store.reader.run(inbound_rows.waiting_of, box.sender, after, limit)
             failed = False
         except (sqlite3.Error, StoreError) as error:
             logger.warning("a sender's messages could not be read: %s", error)
         finally:
             assert self._loop is not None
             box.more = box.more or failed
-            self._boxes.fill_box(box, rows, self._loop.time())
+            self._boxes.fill_box(box, rows, limit, self._loop.time())
         self._pump_soon()
 
     def _read(self, reading: Any) -> None:

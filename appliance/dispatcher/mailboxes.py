@@ -164,14 +164,17 @@ class Mailboxes:
         """Should this sender's younger messages be read now?"""
         return box.more and not box.reading and len(box.rest) <= self.per_sender // 4
 
-    def reading_more(self, box: Mailbox) -> int:
-        """The reading of a sender's younger messages begins: from after this id, `per_sender` of them."""
+    def reading_more(self, box: Mailbox) -> tuple[int, int]:
+        """The reading of a sender's younger messages begins: (after this id, at most so many).
+
+        With the window full it is one at a time, which is what keeps the window a bound.
+        """
         box.reading = True
         box.more = False
-        return box.last_id
+        return box.last_id, min(self.per_sender, max(1, self.window - len(self.by_id)))
 
-    def fill_box(self, box: Mailbox, rows: Iterable[Waiting], now_s: float) -> None:
-        """What was read for one sender, in order; fewer than `per_sender` rows mean there is no more."""
+    def fill_box(self, box: Mailbox, rows: Iterable[Waiting], limit: int, now_s: float) -> None:
+        """What was read for one sender, in order; fewer than `limit` rows mean there is no more."""
         box.reading = False
         working = box.head.mailbox is box
         count = 0
@@ -189,7 +192,7 @@ class Mailboxes:
                 working = True
                 box.head = pending
                 self._ready.append(pending)
-        if count >= self.per_sender:
+        if count >= limit:
             box.more = True
         if not working and not box.more:
             self._boxes.pop(box.sender, None)
