@@ -103,7 +103,7 @@ class Inbox:
                 self._hand_over(f"+CDS{colon}{report.tpdu_length}", report.encode().hex().upper(), done)
             return
         if cnmi.ds == 2:
-            memory = modem.memories.get("SR") or self.memory(2)
+            memory = modem.memories["SR"] if "SR" in modem.memories else self.memory(2)
             index = memory.add(Stored(Status.UNREAD, report.encode(), report.tpdu_length))
             if index is None:
                 done(Outcome.MEMORY_FULL)
@@ -173,7 +173,8 @@ class Inbox:
         """The memory that AT+CPMS chose: 0 to read and delete, 1 to write and send, 2 to receive into."""
         modem = self._modem
         name = modem.settings.memories[which]
-        return modem.memories.get(name) or modem.memories[modem.personality.default_memory]
+        # "MT" and the like stand for the default; an empty memory is false, so no `or` here.
+        return modem.memories[name if name in modem.memories else modem.personality.default_memory]
 
     def freed(self) -> None:
         """A slot became free: RP-SMMA, if the network was turned away before."""
