@@ -259,13 +259,17 @@ class Ambiguous(SendError):
 
 
 class PortLost(SendError):
-    """The serial port went away. after_pdu: a PDU had been written and its answer was due."""
+    """The serial port went away, or nothing answers on it (silent).
+
+    after_pdu: a PDU had been written and its answer was due.
+    """
 
     transient = True
 
-    def __init__(self, why: str, *, after_pdu: bool = False) -> None:
+    def __init__(self, why: str, *, after_pdu: bool = False, silent: bool = False) -> None:
         super().__init__(why)
         self.after_pdu = after_pdu
+        self.silent = silent
 
     @property
     def ambiguous(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from firmware_bridge.pdu import Deliver
 
@@ -120,3 +122,28 @@ def signal_dbm(rssi: int) -> int | None:
     if 100 <= rssi <= 191:
         return rssi - 100 - 116  # TD-SCDMA and some LTE parts: RSCP
     return None
+
+
+class HealthBoard:
+    """The current snapshot, and who is told when it changes."""
+
+    def __init__(self, first: ModemHealth, on_change: Callable[[ModemHealth], None] | None) -> None:
+        self.now = dataclasses.replace(first, since_ms=wall_ms())
+        self._on_change = on_change
+
+    def change(self, **fields: Any) -> None:
+        health = dataclasses.replace(self.now, **fields)
+        if health != self.now:
+            self.now = health
+            if self._on_change is not None:
+                self._on_change(health)
+
+    def state(self, state: str, reason: str = "", next_step: str = "") -> None:
+        """since_ms moves only with the state itself."""
+        since = self.now.since_ms if state == self.now.state else wall_ms()
+        self.change(state=state, reason=reason, next_step=next_step, since_ms=since)
+
+
+def wall_ms() -> int:
+    """UTC milliseconds: for people, never for timers."""
+    return time.time_ns() // 1_000_000

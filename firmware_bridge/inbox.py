@@ -66,29 +66,29 @@ class _Handed:
 
 
 class Inbox:
-    """One per open line. `take` is fed codes synchronously; `run` works until cancelled or the line
-    breaks."""
+    """One per modem, for all its lines: a PDU that came by +CMT just before a loss is still handed over.
+
+    `take` is fed codes synchronously, also before `attach`; `run` works until cancelled or the line breaks.
+    """
+
+    _line: Line
 
     def __init__(
         self,
-        line: Line,
-        facts: Facts,
         *,
         modem: str,
         on_deliver: OnDeliver,
         on_status_report: OnStatusReport,
         on_undecodable: OnUndecodable | None,
-        sweep_s: float,
         on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._line = line
-        self._facts = facts
+        self._facts = Facts()
         self._modem = modem
         self._on_deliver = on_deliver
         self._on_status_report = on_status_report
         self._on_undecodable = on_undecodable
-        self._sweep_s = sweep_s
+        self._sweep_s = 120.0
         self._on_change = on_change
         self._clock = clock
         self._slots: deque[_Slot] = deque()
@@ -104,6 +104,14 @@ class Inbox:
         self.stuck_deletes = 0  # slots that stay full whatever we ask
         self.notify_lost = False  # the modem may have stopped announcing: ask for it again
         self.last_sweep: float | None = None
+
+    def attach(self, line: Line, facts: Facts, *, sweep_s: float) -> None:
+        """Work on this line from now on, beginning with a sweep."""
+        self._line, self._facts, self._sweep_s = line, facts, sweep_s
+        self._slots.clear()  # the sweep finds them, and their numbers may mean something else by now
+        self._sweep_at = self._clock()
+        self._lists = self._acknowledges = True
+        self.notify_lost = False
 
     # -- fed by the line
 

@@ -65,6 +65,7 @@ class Line:
         self.dialogue = AtDialogue()
         self.pause_s = pause_s  # between a final result and the next command, for cheap modules
         self.broken: str | None = None
+        self.silent = False  # broken for want of an answer, not of a port
         self.hangs: set[str] = set()  # names of commands that got no answer on this line
         self._port: Port | None = None
         self._on_urc = on_urc
@@ -202,7 +203,7 @@ class Line:
 
     def _check(self) -> None:
         if self.broken is not None:
-            raise PortLost(self.broken)
+            raise PortLost(self.broken, silent=self.silent)
 
     # -- events
 
@@ -234,6 +235,7 @@ class Line:
                 if self._gate_error is not None:
                     self._reject(self._gate_error)
             elif isinstance(event, Silent):
+                self.silent = True
                 self._break(f"no answer to AT, {event.tries} times")
             elif isinstance(event, Fault):
                 self._note("!", event.why)
@@ -308,11 +310,11 @@ class Line:
         self.dialogue.reset()
         self._disarm()
         self._drop_gate()
-        self._reject(PortLost(why, after_pdu=after_pdu))
+        self._reject(PortLost(why, after_pdu=after_pdu, silent=self.silent))
         waiting, self._waiting = self._waiting, []
         for _, _, future in waiting:
             if not future.done():
-                future.set_exception(PortLost(why))
+                future.set_exception(PortLost(why, silent=self.silent))
                 future.exception()
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:

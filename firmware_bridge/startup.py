@@ -8,12 +8,13 @@ because it is still starting are asked for again, as long as its profile's patie
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from firmware_bridge.at import response
-from firmware_bridge.at.command import AtCommand, ask, attempt, basic
+from firmware_bridge.at.command import DEFAULT_TIMEOUT_S, AtCommand, ask, attempt, basic
 from firmware_bridge.errors import AtError, AtTimeout, BridgeError, CmeError, CmsError
 from firmware_bridge.health import USABLE_REGISTRATION, signal_dbm
 from firmware_bridge.line import Line
@@ -124,6 +125,7 @@ class Startup:
         await self.basics()
         await self.identify()
         await self.sim()
+        await self.iccid()
         await self.pdu_mode()
         await self.storage()
         await self.service()
@@ -193,6 +195,14 @@ class Startup:
                 raise SimTrouble(f"SIM wants {state}", "set the PIN in the configuration", parked=True)
             asked_for_code = True
             await self._unlock(state)
+
+    async def iccid(self) -> None:
+        """The SIM's number: with the IMEI it says whose status reports these are."""
+        for text in self.facts.profile.iccid:
+            digits = response.first_digits(await self._ask(text), 18, 20)
+            if digits:
+                self.facts.iccid = straight_iccid(digits)
+                return
 
     async def pdu_mode(self) -> None:
         if await self._patient(basic("AT+CMGF=0")) is None:
@@ -316,14 +326,9 @@ class Startup:
             self.facts.network_time_at = self._line.now()
 
     async def subscriber(self) -> None:
-        """Who the SIM is: shown, and part of the modem's identity; never needed to work."""
+        """Who the SIM's owner is: shown, never needed to work."""
         facts = self.facts
         facts.imsi = response.first_digits(await self._ask("AT+CIMI"), 14, 15)
-        for text in facts.profile.iccid:
-            digits = response.first_digits(await self._ask(text), 18, 20)
-            if digits:
-                facts.iccid = straight_iccid(digits)
-                break
         for value in response.values(await self._ask("AT+CNUM"), "+CNUM"):
             parts = response.fields(value)
             if len(parts) > 1 and re.fullmatch(r"\+?\d{5,15}", parts[1]):
@@ -345,6 +350,10 @@ class Startup:
         """None when refused. One that hung once is not asked again on this line."""
         if command.name in self._line.hangs or command.name in self.facts.profile.skip:
             return None
+        # Settings take 5 to 50 ms; a modem that has let two unknown commands pass in silence will let more.
+        if command.timeout_s <= DEFAULT_TIMEOUT_S:
+            patience = 3.0 if len(self._line.hangs) < 2 else 1.0
+            command = dataclasses.replace(command, timeout_s=patience)
         for _ in range(3):
             try:
                 return await self._line.execute(command)

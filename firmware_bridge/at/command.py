@@ -14,6 +14,7 @@ from firmware_bridge.errors import UnsafeArgument
 
 __all__ = [
     "CTRL_Z",
+    "DEFAULT_TIMEOUT_S",
     "ESC",
     "MAX_COMMAND",
     "AtCommand",

@@ -33,7 +33,7 @@ def one(text: str = "hello", to: str = "+251911222333") -> Submit:
 async def test_modem_starts_and_reports_who_it_is(fake: Any, harness: Any) -> None:
     modem = harness.start(fake.path)
     await harness.ready()
-    await harness.until(lambda: modem.health.iccid)
+    await harness.until(lambda: modem.health.own_number)
     health = modem.health
     assert (health.state, health.manufacturer, health.imei) == ("ready", "Acme", "490154203237518")
     assert health.signal_dbm == -73
@@ -205,7 +205,7 @@ async def test_modem_without_prompt_sends_nothing_and_goes_on(fake: Any, harness
     harness.start(fake.path)
     await harness.ready()
     impatient = dataclasses.replace(DEFAULT, prompt_timeout_s=0.1)
-    harness.modem._startup.facts.profile = impatient
+    harness.modem._driver.facts.profile = impatient
     fake.on(r"AT\+CMGS=.*", None)
     with pytest.raises(PromptLost):
         await harness.modem.send(one())
