@@ -26,12 +26,16 @@ class Sent:
 class Refused:
     """Certainly not sent; `reason` names who said so and with which code.
 
-    retries: how many repetitions make sense for this code; None leaves it to the action.
+    retries: how many repetitions make sense for this code; None leaves it to the action. after_s: not
+    before so many seconds, where the other side says. opted_out: the recipient told the provider to stop,
+    which the local list has to learn.
     """
 
     action: Action
     reason: str
     retries: int | None = None
+    after_s: float | None = None
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

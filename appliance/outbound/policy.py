@@ -36,11 +36,18 @@ _ATTEMPTS: Final = {
 
 
 def next_attempt_ms(
-    action: Action, attempt: int, now_ms: int, chance: random.Random, *, retries: int | None = None
+    action: Action,
+    attempt: int,
+    now_ms: int,
+    chance: random.Random,
+    *,
+    retries: int | None = None,
+    after_s: float | None = None,
 ) -> int | None:
     """When to try again after attempt number `attempt` (from 1), or None to give the message up.
 
-    retries: how many repetitions the refusal's own code makes sense for, where it says.
+    retries: how many repetitions the refusal's own code makes sense for, where it says. after_s: how long
+    the other side asked to be left alone.
 
     Doubles from the class's first pause up to half an hour, with a fifth of jitter so that what failed
     together does not come back together.
@@ -50,4 +57,5 @@ def next_attempt_ms(
     if retries is not None and attempt > retries:
         return None
     pause = min(_LONGEST_MS, _FIRST_MS[action] << min(attempt - 1, 12))
-    return now_ms + round(pause * chance.uniform(0.8, 1.2))
+    asked = round(min(after_s or 0.0, 3_600.0) * 1000)
+    return now_ms + max(asked, round(pause * chance.uniform(0.8, 1.2)))

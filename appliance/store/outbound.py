@@ -25,7 +25,9 @@ __all__ = [
     "claim",
     "insert",
     "load_queue",
+    "move",
     "recover",
+    "refused_by",
     "release",
     "report",
     "retry",
@@ -33,6 +35,7 @@ __all__ = [
     "settle_refusal",
     "settle_whole",
     "sweep",
+    "trace",
 ]
 
 _MINUTE: Final = 60_000
@@ -91,7 +94,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A message handed to a channel, its intent on disk.
 
     attempt counts from 1. done: sequences of parts that an earlier attempt already sent.
-    doubted: it may have gone out before, so the submit carries TP-RD.
+    doubted: it may have gone out before, so the submit carries TP-RD. route: the queue it stood in, "" any
+    modem. refused_by: the channels that refused it in earlier attempts.
     """
 
     outbound_id: int
@@ -104,6 +108,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     doubted: bool
     expires_at_ms: int | None
     done: frozenset[int]
+    route: str = ""
+    refused_by: frozenset[str] = frozenset()
 
 
 class PartResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,18 +211,18 @@ def claim(
     message was made, because an opt-out must reach what was queued before it.
     """
     row = db.execute(
-        "SELECT recipient, text, lane, client_id, attempts, want_report, doubted, expires_at_ms, state"
+        "SELECT recipient, text, lane, client_id, attempts, want_report, doubted, expires_at_ms, route, state"
         " FROM outbound WHERE id = ?",
         (outbound_id,),
     ).fetchone()
-    if row is None or row[8] != OutboundState.QUEUED:
+    if row is None or row[9] != OutboundState.QUEUED:
         return None
-    recipient, text, lane, client_id, attempts, want_report, doubted, expires, _ = row
+    recipient, text, lane, client_id, attempts, want_report, doubted, expires, route, _ = row
     if expires is not None and expires <= now_ms:
-        _move(db, outbound_id, OutboundState.EXPIRED, now_ms, "its validity ended before it could be sent")
+        move(db, outbound_id, OutboundState.EXPIRED, now_ms, "its validity ended before it could be sent")
         return None
     if lane in (Lane.NORMAL, Lane.BULK) and _opted_out(db, recipient):
-        _move(db, outbound_id, OutboundState.FAILED, now_ms, "the recipient opted out")
+        move(db, outbound_id, OutboundState.FAILED, now_ms, "the recipient opted out")
         return None
     attempt = attempts + 1
     parts = count_parts(text)
@@ -242,7 +248,7 @@ def claim(
                 if sequence not in done
             ],
         )
-    _trace(db, outbound_id, now_ms, OutboundState.SENDING, "us", f"given to {channel}, attempt {attempt}")
+    trace(db, outbound_id, now_ms, OutboundState.SENDING, "us", f"given to {channel}, attempt {attempt}")
     return Claim(
         outbound_id=outbound_id,
         recipient=recipient,
@@ -254,6 +260,8 @@ def claim(
         doubted=bool(doubted),
         expires_at_ms=expires,
         done=done,
+        route=route,
+        refused_by=refused_by(db, outbound_id) if attempts else frozenset(),
     )
 
 
@@ -287,7 +295,7 @@ def settle_part(db: sqlite3.Connection, result: PartResult, now_ms: int) -> list
             f"UPDATE outbound_part SET state = 'failed', final_at_ms = ? {at}",
             (now_ms, *where),
         )
-        _trace(db, result.outbound_id, now_ms, "refused", result.actor, result.reason)
+        trace(db, result.outbound_id, now_ms, "refused", result.actor, result.reason)
         return []
     db.execute(f"UPDATE outbound_part SET state = 'uncertain', sent_at_ms = ? {at}", (now_ms, *where))
     _close_untried(db, result.outbound_id)
@@ -310,7 +318,7 @@ def settle_whole(
         db.execute("UPDATE outbound SET provider_ref = ? WHERE id = ?", (provider_ref, outbound_id))
     if state is OutboundState.UNCERTAIN:
         return _doubt(db, outbound_id, now_ms, reason, actor)
-    return _move(db, outbound_id, state, now_ms, reason, actor=actor)
+    return move(db, outbound_id, state, now_ms, reason, actor=actor)
 
 
 def settle_refusal(
@@ -321,7 +329,7 @@ def settle_refusal(
     if next_attempt_ms is not None:
         return retry(db, result.outbound_id, now_ms, next_attempt_ms, result.reason)
     _close_untried(db, result.outbound_id)
-    return _move(db, result.outbound_id, OutboundState.FAILED, now_ms, result.reason, actor=result.actor)
+    return move(db, result.outbound_id, OutboundState.FAILED, now_ms, result.reason, actor=result.actor)
 
 
 def retry(
@@ -411,14 +419,14 @@ def sweep(db: sqlite3.Connection, now_ms: int, limit: int = 500) -> list[Change]
         (now_ms, limit),
     ).fetchall():
         if state == OutboundState.QUEUED:
-            changes += _move(
+            changes += move(
                 db, outbound_id, OutboundState.EXPIRED, now_ms, "its validity ended before it could be sent"
             )
         elif state == OutboundState.SENDING:
             _close_untried(db, outbound_id)
             changes += _doubt(db, outbound_id, now_ms, "its channel never came back with an answer", "us")
         elif state == OutboundState.SENT:
-            changes += _move(
+            changes += move(
                 db, outbound_id, OutboundState.UNKNOWN, now_ms, "no delivery report came in 72 hours"
             )
         elif state == OutboundState.UNCERTAIN:
@@ -427,7 +435,7 @@ def sweep(db: sqlite3.Connection, now_ms: int, limit: int = 500) -> list[Change]
                     db, outbound_id, now_ms, now_ms, "no report settled the doubt: sent once more"
                 )
             else:
-                changes += _move(
+                changes += move(
                     db,
                     outbound_id,
                     OutboundState.UNKNOWN,
@@ -444,10 +452,10 @@ def cancel(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str) -
     row = db.execute("SELECT state FROM outbound WHERE id = ?", (outbound_id,)).fetchone()
     if row is None or row[0] != OutboundState.QUEUED:
         return []
-    return _move(db, outbound_id, OutboundState.CANCELLED, now_ms, reason)
+    return move(db, outbound_id, OutboundState.CANCELLED, now_ms, reason)
 
 
-def _move(
+def move(
     db: sqlite3.Connection,
     outbound_id: int,
     state: OutboundState,
@@ -469,7 +477,7 @@ def _move(
         " sent_at_ms = CASE WHEN ? = 'sent' THEN ? ELSE sent_at_ms END WHERE id = ?",
         (state, reason, deadline, final, state, now_ms, outbound_id),
     )
-    _trace(db, outbound_id, now_ms, state, actor, reason)
+    trace(db, outbound_id, now_ms, state, actor, reason)
     return [Change(outbound_id, state, reason)]
 
 
@@ -483,7 +491,7 @@ def _requeue(
     )
     if updated.rowcount == 0:
         return []
-    _trace(db, outbound_id, now_ms, OutboundState.QUEUED, "us", reason)
+    trace(db, outbound_id, now_ms, OutboundState.QUEUED, "us", reason)
     return [Change(outbound_id, OutboundState.QUEUED, reason)]
 
 
@@ -496,7 +504,7 @@ def _doubt(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str, a
         " WHERE id = ?",
         (reason, now_ms + DOUBT_GRACE_MS[row[0]], outbound_id),
     )
-    _trace(db, outbound_id, now_ms, OutboundState.UNCERTAIN, actor, reason)
+    trace(db, outbound_id, now_ms, OutboundState.UNCERTAIN, actor, reason)
     return [Change(outbound_id, OutboundState.UNCERTAIN, reason)]
 
 
@@ -512,7 +520,7 @@ def _sent_if_whole(db: sqlite3.Connection, outbound_id: int, now_ms: int, actor:
     ).fetchone()
     if segments == 0 or sent < segments:
         return []
-    return _move(db, outbound_id, OutboundState.SENT, now_ms, "", actor=actor)
+    return move(db, outbound_id, OutboundState.SENT, now_ms, "", actor=actor)
 
 
 def _adopt_orphan(
@@ -539,7 +547,7 @@ def _apply_report(
     outbound_id, sequence, _ = part
     group = tp_status & 0x60
     if group == 0x20:  # the SC is still trying
-        _trace(db, outbound_id, now_ms, "pending", "network", f"part {sequence}: TP-Status 0x{tp_status:02X}")
+        trace(db, outbound_id, now_ms, "pending", "network", f"part {sequence}: TP-Status 0x{tp_status:02X}")
         return []
     if group in (0x40, 0x60):
         db.execute(
@@ -548,7 +556,7 @@ def _apply_report(
             (tp_status, now_ms, *part),
         )
         reason = f"part {sequence} not delivered: TP-Status 0x{tp_status:02X}"
-        return _move(db, outbound_id, OutboundState.FAILED, now_ms, reason, actor="network")
+        return move(db, outbound_id, OutboundState.FAILED, now_ms, reason, actor="network")
     db.execute(
         "UPDATE outbound_part SET state = 'delivered', tp_status = ?, final_at_ms = ?"
         " WHERE outbound_id = ? AND sequence = ? AND attempt = ?",
@@ -561,10 +569,10 @@ def _apply_report(
     ).fetchone()
     if delivered < segments:
         changes = _sent_if_whole(db, outbound_id, now_ms, "network")
-        _trace(db, outbound_id, now_ms, "part delivered", "handset", f"part {sequence} of {segments}")
+        trace(db, outbound_id, now_ms, "part delivered", "handset", f"part {sequence} of {segments}")
         return changes
     changes = _sent_if_whole(db, outbound_id, now_ms, "network")
-    return changes + _move(db, outbound_id, OutboundState.DELIVERED, now_ms, "", actor="handset")
+    return changes + move(db, outbound_id, OutboundState.DELIVERED, now_ms, "", actor="handset")
 
 
 def _same_recipient(ours: str, named: str) -> bool:
@@ -574,12 +582,21 @@ def _same_recipient(ours: str, named: str) -> bool:
     return a[-MATCH_DIGITS:] == b[-MATCH_DIGITS:]
 
 
+def refused_by(db: sqlite3.Connection, outbound_id: int) -> frozenset[str]:
+    """Who refused it before: the trace keeps it, so a restart does not send it round again."""
+    rows = db.execute(
+        "SELECT DISTINCT actor FROM trace WHERE kind = 'out' AND message = ? AND state = 'refused'",
+        (outbound_id,),
+    )
+    return frozenset(actor for (actor,) in rows)
+
+
 def _opted_out(db: sqlite3.Connection, number: str) -> bool:
     row = db.execute("SELECT opted_out_ms FROM person WHERE number = ?", (number,)).fetchone()
     return row is not None and row[0] is not None
 
 
-def _trace(db: sqlite3.Connection, outbound_id: int, at_ms: int, state: str, actor: str, reason: str) -> None:
+def trace(db: sqlite3.Connection, outbound_id: int, at_ms: int, state: str, actor: str, reason: str) -> None:
     db.execute(
         "INSERT INTO trace (kind, message, at_ms, state, actor, reason) VALUES ('out', ?, ?, ?, ?, ?)",
         (outbound_id, at_ms, state, actor, reason),
