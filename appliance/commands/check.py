@@ -274,7 +274,7 @@ def findings_of_modem(modem: ModemConfig, health: Mapping[str, Any]) -> Iterator
     state, reason = health["state"], health.get("reason") or "no reason given"
     identity = " ".join(filter(None, (health.get("manufacturer"), health.get("model"))))
     if not identity and state != "ready":
-        mend = health.get("next_step") or "is it plugged in and powered? what else is there: outpost modems"
+        mend = "is it plugged in and powered, is it the AT port? what is there: outpost modems"
         yield Finding("bad", f"{modem.name} port", f"{modem.port}: {reason}", mend)
         return
     yield Finding("ok", f"{modem.name} port", f"{modem.port}: {identity or 'a modem that gives no name'}")

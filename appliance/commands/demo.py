@@ -163,14 +163,16 @@ def _end_with_parent(parent: int) -> Callable[[], None]:
 def _greet(config: Config, port: int, address: str) -> None:
     """Print how to use it. port: the one that the demo chose."""
     taken = f"   (port {FIRST_PORT} is taken)" if port == config.http.port != FIRST_PORT else ""
+    data = config.data_path
+    handset = ".venv/bin/outpost handset" + ("" if data == DEMO_DIR else f" --data-dir {data}")
     lines = [
         f"Outpost runs.  Page: {address}{taken}",
         f"Number to text: {NUMBER}, by a simulated modem: an SMS takes about 3 s.",
-        "Be a phone, in another terminal:  .venv/bin/outpost handset",
+        f"Be a phone, in another terminal:  {handset}",
         "  then text, for one:  BOOK ADDIS HAWASSA TOMORROW 2      (or: HELP)",
-        f"The agent who takes the cash:     .venv/bin/outpost handset --number {AGENT}",
+        f"The agent who takes the cash:     {handset} --number {AGENT}",
         "  texts:  PAY and the code of the booking",
-        f"Data: {_near(config.data_path)}, kept for the next time.  Stop: Ctrl-C",
+        f"Data: {_near(data)}, kept for the next time.  Stop: Ctrl-C",
     ]
     print(*lines, sep="\n", flush=True)
 
