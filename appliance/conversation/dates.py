@@ -338,6 +338,6 @@ def day_short(date: dt.date, language: Language) -> str:
 def clock(minute_of_day: int, language: Language) -> str:
     """A time of day, with the hour counted from six where the language counts so."""
     hour, minute = divmod(minute_of_day % MINUTES_PER_DAY, 60)
-    spoken = f"{local_hour(hour)}:{minute:02}" if minute else f"{local_hour(hour)} ሰዓት"
+    spoken = f"{local_hour(hour)}:{minute:02}" if minute else language.hour.format(n=local_hour(hour))
     part = language.names.parts[hour // 6]
     return language.clock.format(clock=f"{hour:02}:{minute:02}", hour=spoken, part=part)

@@ -54,6 +54,7 @@ class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: Names
     say: dict[str, str]
     hear: dict[str, tuple[str, ...]]
+    hour: str = "{n}"  # a full hour of the clock that counts from six
     budget: dict[str, int] = {}
     unsure: tuple[str, ...] = ()
 

@@ -17,6 +17,7 @@ from appliance.conversation.text import fold, latin, skeleton, words
 
 __all__ = ["Lexicon", "Names", "Tag", "tag"]
 
+NOISE: Final = "noise"  # words listed so that nobody takes them for a misspelling
 LONGEST: Final = 5  # words in a name or phrase; the longest in the files has five
 
 
@@ -70,6 +71,8 @@ class Lexicon:
 
     def tag(self, key: str, text: str, role: str = "", *, sure: bool = True) -> Tag:
         concepts = self.exact[key]
+        if NOISE in concepts:
+            return Tag("unknown", text, (key,))
         languages = sorted({language for spoken in concepts.values() for language in spoken})
         return Tag("word", text, tuple(concepts), role, tuple(languages), sure)
 
@@ -139,9 +142,10 @@ def _limit(spoken: str) -> float:
 
 def _nearest(key: str, pool: Iterable[str]) -> tuple[float, str] | None:
     best: tuple[float, str] | None = None
+    spoken = latin(key)
     for spelling in pool:
         distance = _distance(key, spelling)
-        if distance <= 0.21 and (best is None or distance < best[0]):
+        if distance <= (0.21 if len(spoken) <= 7 else 0.17) and (best is None or distance < best[0]):
             best = (distance, spelling)
     return best
 

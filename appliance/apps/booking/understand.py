@@ -84,11 +84,11 @@ def _slang(tags: list[Tag]) -> list[Tag]:
     for at, t in enumerate(tags):
         if t.kind != "number" or at + 1 >= len(tags):
             continue
-        follows_place = at > 0 and (
-            tags[at - 1].kind == "name"
-            or (_word(tags, at - 1, "want", "book") and tags[at - 1].text[:2] in ("go", "tr"))
-        )
-        if t.text == "2" and follows_place and tags[at + 1].kind in ("name", "unknown"):
+        place_next = tags[at + 1].kind in ("name", "unknown")
+        going = at > 0 and (tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "ask_price"))
+        going = going or (_word(tags, at - 1, "want", "book") and "go" in tags[at - 1].text.split())
+        verb_next = _word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
+        if t.text == "2" and ((going and place_next) or (at > 0 and verb_next)):
             out[at] = Tag("word", "2", ("to",), "", ("en",))
         elif t.text == "4" and _word(tags, at + 1, *_DAYS):
             if len([x for x in tags if x.kind == "number"]) > 1:
@@ -103,6 +103,7 @@ def _places(
     origin: tuple[str, ...] = ()
     destination: tuple[str, ...] = ()
     plain: list[tuple[str, ...]] = []
+    beneficiary: tuple[str, ...] = ()
     unknown = ""
     for at, t in enumerate(tags):
         if t.kind == "unknown":
@@ -118,10 +119,17 @@ def _places(
         role = _role(tags, at)
         if role == "from" and not origin:
             origin = t.values
-        elif role in ("to", "for") and not destination:
+        elif role == "to" and not destination:
             destination = t.values
+        elif role == "for" and not beneficiary:
+            beneficiary = t.values
         else:
             plain.append(t.values)
+    if beneficiary:  # "for Adama" is where they go, unless another town is
+        if destination:
+            plain.insert(0, beneficiary)
+        else:
+            destination = beneficiary
     plain = [p for p in plain if p not in (origin, destination)] or plain[:0]
     if len(plain) >= 2 and not origin and not destination:
         return plain[0], plain[1], (), unknown
@@ -164,12 +172,15 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
         for at, t in enumerate(tags)
         if at not in used and (n := number_of(t)) is not None and 1 <= n <= _PLENTY
     }
+    for at, n in numbers.items():
+        if _word(tags, at + 1, "friend") and (_word(tags, at - 1, "with") or _word(tags, at + 2, "with")):
+            return n + 1  # and the one who texts
     persons = []
     for at, n in numbers.items():
         nearby = at + 1
-        if _word(tags, nearby, "filler") and not _word(tags, nearby, "person"):
+        if _word(tags, nearby, "filler") and not _word(tags, nearby, "person", "friend"):
             nearby += 1
-        if _word(tags, nearby, "person"):
+        if _word(tags, nearby, "person", "friend"):
             persons.append(n)
     if persons:
         return sum(persons) if len(persons) <= 3 else persons[0]
@@ -206,7 +217,7 @@ def _intent(
         return "status"
     if "ask_price" in concepts and not ("book" in concepts and passengers and moment.days):
         return "ask_price"
-    if "help" in concepts and not towns:
+    if ("help" in concepts or ("how" in concepts and concepts & {"book", "ticket", "pay"})) and not towns:
         return "help"
     if "menu" in concepts and not towns:
         return "help"
@@ -221,7 +232,7 @@ def _intent(
     if "check" in concepts:
         return "status"
     if towns:
-        return "book" if passengers else "search"
+        return "book" if passengers or (moment.days and "bus" not in concepts) else "search"
     if "bus" in concepts:
         return "search"
     if "seat" in concepts and passengers:
