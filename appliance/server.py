@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,17 +14,22 @@ from aiohttp import web
 
 from appliance import notify
 from appliance.channels.modem import ModemChannel, ModemInbox
+from appliance.clock import Clock
 from appliance.config import Config, ModemConfig
 from appliance.control import ControlError, ControlSocket
+from appliance.conversation.phrases import PhraseErrors
+from appliance.conversation.shell import Shell
 from appliance.dispatcher.dispatcher import Dispatcher
-from appliance.exits import Exit
+from appliance.exits import Exit, StartRefused
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.outbound.service import OutboundService
 from appliance.store import timetable, views
 from appliance.store.store import Store
 from appliance.web.app import make_app
 from appliance.web.services import Services, WebSettings
+from firmware_bridge.errors import BridgeError
 from firmware_bridge.modem import Modem, ModemHealth, ModemSettings
+from firmware_bridge.pin import FilePinRecord
 
 __all__ = ["Appliance", "serve"]
 
@@ -36,17 +40,13 @@ WATCHDOG_IDLE_S: Final = 60.0  # a modem task that has not come round for so lon
 TRACED: Final = 20  # messages of one person that `trace` tells
 
 
-def now_ms() -> int:
-    """UTC milliseconds by the wall clock."""
-    return time.time_ns() // 1_000_000
-
-
 class Appliance:
     """One box: made from its configuration, then `start`, then `stop`."""
 
-    def __init__(self, config: Config, clock_ms: Callable[[], int] = now_ms) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
-        self.clock_ms = clock_ms
+        self.clock = Clock(config.data_path / "clock")
+        self.clock_ms = self.clock.now_ms
         self.address = ""  # where the page answers, once started
         self._modems: list[Modem] = []
         self._undo = contextlib.AsyncExitStack()
@@ -66,6 +66,7 @@ class Appliance:
 
     async def _start(self) -> None:
         config, undo = self.config, self._undo
+        check_phrases(config)
         self.store = store = await Store.open(config.data_path)
         undo.push_async_callback(store.close)
         await self._load_timetable()
@@ -89,7 +90,14 @@ class Appliance:
         await self._start_web()
         control = ControlSocket(
             config.control_socket,
-            {"send": self._op_send, "trace": self._op_trace, "check": self._op_check},
+            {
+                "send": self._op_send,
+                "trace": self._op_trace,
+                "check": self._op_check,
+                "modems": self._op_modems,
+                "ussd": self._op_ussd,
+                "at": self._op_at,
+            },
         )
         await control.start()
         undo.push_async_callback(control.stop)
@@ -122,7 +130,7 @@ class Appliance:
         inbox = ModemInbox(
             self.store,
             region=self.config.conversation.region,
-            clock_ms=self.clock_ms,
+            clock=self.clock,
             on_changes=self.outbound.publish,
         )
         modem = Modem(
@@ -138,6 +146,7 @@ class Appliance:
             on_status_report=inbox.on_status_report,
             on_undecodable=inbox.on_undecodable,
             on_change=self._modem_changed,
+            pins=FilePinRecord(self.config.data_path / "pins.json"),
         )
         inbox.channel = channel = ModemChannel(modem, self.clock_ms)
         self._modems.append(modem)
@@ -154,6 +163,9 @@ class Appliance:
     def _modem_changed(self, health: ModemHealth) -> None:
         if health.own_number:
             self.store.own_numbers.add(health.own_number)
+        for modem in self._modems:
+            if modem.name == health.name and (network_ms := modem.network_time_ms()) is not None:
+                self.clock.network_says(network_ms)
         self.store.feed.publish({"kind": "modem", "id": health.name, "state": health.state})
 
     async def _start_web(self) -> None:
@@ -227,7 +239,51 @@ class Appliance:
             "dispatcher": snapshot,
             "lanes": self._page_lanes.get("lanes", []),
             "now_ms": self.clock_ms(),
+            "clock": self.clock.state()._asdict(),
         }
+
+    async def _op_modems(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "modems": [
+                {**_plain(modem.health), "history": [_plain(entry) for entry in modem.history]}
+                for modem in self._modems
+            ]
+        }
+
+    async def _op_ussd(self, request: dict[str, Any]) -> dict[str, Any]:
+        code, replies = request.get("code"), request.get("replies", [])
+        if not isinstance(code, str) or not isinstance(replies, list):
+            raise ControlError('ussd wants "code" and, for a menu, "replies"')
+        modem = self._named_modem(request.get("modem"))
+        try:
+            answers = await modem.ussd(code, *map(str, replies), any_code=request.get("any") is True)
+        except BridgeError as error:
+            raise ControlError(f"{modem.name}: {error}") from error
+        return {"answers": [_plain(answer) for answer in answers]}
+
+    async def _op_at(self, request: dict[str, Any]) -> dict[str, Any]:
+        modem = self._named_modem(request.get("modem"))
+        try:
+            lines = await modem.command(str(request.get("command", "")))
+        except BridgeError as error:
+            raise ControlError(f"{modem.name}: {error}") from error
+        return {"lines": list(lines)}
+
+    def _named_modem(self, name: object) -> Modem:
+        """The modem of that name; without a name, the only one there is."""
+        fitting = [modem for modem in self._modems if name in (None, modem.name)]
+        if len(fitting) != 1:
+            known = ", ".join(modem.name for modem in self._modems) or "none is configured"
+            raise ControlError(f"which modem? known: {known}")
+        return fitting[0]
+
+
+def check_phrases(config: Config) -> None:
+    """Refuse to start on phrase files that a person would be answered with wrongly."""
+    try:
+        Shell(app_settings(config))
+    except PhraseErrors as error:
+        raise StartRefused(Exit.USAGE, "\n".join(error.lines)) from error
 
 
 def app_settings(config: Config) -> dict[str, Any]:

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from firmware_bridge.modem import Modem, Received
-
 from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
+from appliance.clock import Clock
 from appliance.message import Inbound, normalise_number
 from appliance.outbound.policy import Action
 from appliance.store import outbound as outbound_store
@@ -21,6 +20,7 @@ from firmware_bridge.errors import (
     SendAction,
     SendError,
 )
+from firmware_bridge.modem import Modem, Received
 from firmware_bridge.pdu import StatusReport, Submit, segment, submits
 
 if TYPE_CHECKING:
@@ -118,12 +118,12 @@ class ModemInbox:
         store: Store,
         *,
         region: str,
-        clock_ms: Callable[[], int],
+        clock: Clock,
         on_changes: Callable[[Sequence[Change]], None],
     ) -> None:
         self._store = store
         self._region = region
-        self._clock_ms = clock_ms
+        self._clock = clock
         self._on_changes = on_changes
         self.channel: ModemChannel | None = None  # set when the modem it belongs to exists
 
@@ -131,10 +131,12 @@ class ModemInbox:
         """Store an SMS-DELIVER; returns after the commit that holds it is on disk."""
         deliver = received.deliver
         channel = f"modem:{received.modem}"
-        now = self._clock_ms()
+        now = self._clock.now_ms()
         sender = normalise_number(deliver.sender.digits, self._region) or deliver.sender.digits
         digest = hashlib.blake2b(received.pdu, digest_size=16).hexdigest()
         sent_at = deliver.scts.utc_ms
+        if sent_at is not None:
+            self._clock.message_says(sent_at)
         # SCTS has one-second steps, so two equal texts of one person differ in it, a repeated delivery
         # does not. Where a broken SC gives no time, the slot and the hour tell a second reading of one
         # message from a second message.
@@ -180,7 +182,7 @@ class ModemInbox:
             report.mr,
             report.recipient.digits,
             report.status,
-            self._clock_ms(),
+            self._clock.now_ms(),
         )
         self._on_changes(changes)
 
@@ -188,4 +190,4 @@ class ModemInbox:
         """Keep a TPDU that nobody could read; it is shown on the page and frees its slot."""
         channel = self.channel.name if self.channel else "modem"
         log.warning("%s: undecodable TPDU kept: %s", channel, error)
-        await self._store.keep_undecoded(channel, pdu, error, self._clock_ms())
+        await self._store.keep_undecoded(channel, pdu, error, self._clock.now_ms())
