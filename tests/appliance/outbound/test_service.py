@@ -151,7 +151,7 @@ async def test_two_modems_share_the_queue_and_one_person_waits_for_himself(box: 
     box.service.add(first)
     box.service.add(second)
     same = [await box.put(f"same {number}", to=1) for number in range(2)]
-    other = await box.put("other", to=2)
+    await box.put("other", to=2)
     await box.until(lambda: len(first.given + second.given) == 2)
     assert {text for text, _, _ in first.given + second.given} == {"same 0", "other"}
     for _ in range(3):
