@@ -125,6 +125,8 @@ class Startup:
         await self.basics()
         await self.identify()
         await self.sim()
+        if not self.facts.imei or not self.facts.model:
+            await self.identify()  # with its SIM locked it would not even say what it is (Qualcomm M6280)
         await self.iccid()
         await self.pdu_mode()
         await self.storage()
@@ -157,7 +159,7 @@ class Startup:
         waited, refusals, asked_for_code = 0.0, 0, False
         while True:
             try:
-                lines = await self._line.execute(ask("+CPIN", timeout_s=6.0))
+                lines = await self._line.execute(ask("+CPIN", timeout_s=6.0, enough_s=1.0))
             except AtTimeout as e:
                 lines = e.lines  # Wavecom gives the line and no OK
                 if not lines:

@@ -52,13 +52,15 @@ class AtCommand:
     payload: upper-case hex to be written after the prompt, ended by Ctrl-Z; None for most.
     timeout_s: until the final result, from the writing of the line (or of the payload).
     prompt_s: until the prompt. Raises UnsafeArgument on anything that could end the line early.
-    secret: its arguments never reach a log.
+    enough_s: after the first information line wait no longer than this for the final result: for questions
+    that some modems answer without one (Wavecom's AT+CPIN?). secret: its arguments never reach a log.
     """
 
     line: str
     timeout_s: float = DEFAULT_TIMEOUT_S
     payload: str | None = None
     prompt_s: float = 10.0
+    enough_s: float | None = None
     secret: bool = False
 
     def __post_init__(self) -> None:
@@ -95,9 +97,9 @@ def basic(line: str = "AT", *, timeout_s: float = DEFAULT_TIMEOUT_S) -> AtComman
     return AtCommand(line, timeout_s=timeout_s)
 
 
-def ask(name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, test: bool = False) -> AtCommand:
-    """`AT+X?`, or `AT+X=?` with test."""
-    return AtCommand(f"AT{_checked_name(name)}{'=?' if test else '?'}", timeout_s=timeout_s)
+def ask(name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, enough_s: float | None = None) -> AtCommand:
+    """`AT+X?`."""
+    return AtCommand(f"AT{_checked_name(name)}?", timeout_s=timeout_s, enough_s=enough_s)
 
 
 def attempt(

@@ -350,6 +350,8 @@ class AtDialogue:
         else:
             self._lines.append(text)
             self._chars += len(text)
+            if self._command.enough_s is not None and self._deadline is not None:
+                self._deadline = min(self._deadline, now + self._command.enough_s)
 
     def _late(self, now: float) -> None:
         """A line of a command that was given up: the silence that proves we are in step starts over."""

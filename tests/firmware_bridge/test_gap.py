@@ -1,4 +1,5 @@
-"""The radio is the limit: between the answer to one message and the next AT+CMGS lie less than 2 ms of ours."""
+"""The radio is the limit: between the answer to one message and the next AT+CMGS lie less than 2 ms of
+ours."""
 
 from __future__ import annotations
 
