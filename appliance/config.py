@@ -100,9 +100,10 @@ class ModemConfig(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[
         str,
         _meta(
-            "Device file of the modem's AT port; names under /dev/serial stay the same after a power cut.",
-            "a device file, such as '/dev/serial/by-path/...'",
-            pattern=r"^/.+",
+            "Device file of the modem's AT port, best one under /dev/serial: those stay the same after a"
+            " power cut. 'auto' looks for a modem that answers, 'auto:/dev/ttyUSB*' among these files.",
+            "a device file, such as '/dev/serial/by-path/...', or 'auto'",
+            pattern=r"^(/.+|auto(:/.+)?)$",
         ),
     ]
     baud: Annotated[
@@ -128,6 +129,29 @@ class ModemConfig(Struct, frozen=True, forbid_unknown_fields=True):
             pattern=r"^[a-z0-9][a-z0-9_-]*$",
         ),
     ] = "auto"
+    imei: Annotated[
+        Annotated[str, Meta(pattern=r"^\d{15}$")] | None,
+        _meta("With port 'auto': only the modem with this serial number.", "15 digits in quotes"),
+    ] = None
+    iccid: Annotated[
+        Annotated[str, Meta(pattern=r"^\d{18,20}$")] | None,
+        _meta("With port 'auto': only the SIM with this number.", "18 to 20 digits in quotes"),
+    ] = None
+    ussd_allow: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[*#0-9]{2,20}$")], ...],
+        _meta("Codes that `outpost ussd` may ask the network by.", "a list of codes, such as ['*804#']"),
+    ] = ()
+    canary_number: Annotated[
+        Annotated[str, _NUMBER] | None,
+        _meta(
+            "Own number that a modem texts when nothing has gone through it for long, to see that it can.",
+            "a number in international form, such as '+251911234567'",
+        ),
+    ] = None
+    canary_s: Annotated[
+        int,
+        _meta("How long nothing has to go through it, in seconds.", "600 to 604800", ge=600, le=604_800),
+    ] = 21_600
 
 
 class Workers(Struct, frozen=True, forbid_unknown_fields=True):

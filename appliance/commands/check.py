@@ -235,6 +235,8 @@ async def _health(modem: ModemConfig, wait_s: float) -> dict[str, Any]:
             pin=modem.pin,
             smsc=modem.smsc,
             profile=modem.profile,
+            imei=modem.imei,
+            iccid=modem.iccid,
         ),
         on_deliver=leave_it,
         on_status_report=leave_it,

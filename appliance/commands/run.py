@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_CONFIG: Final = "/etc/outpost/outpost.toml"
 # "Within 3 s" of the signal. What was accepted is on disk by then, so an end by force loses nothing.
 STOP_LIMIT_S: Final = 2.8
+REPEAT_S: Final = 1.0  # a signal repeated within it is the same wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -96,9 +98,16 @@ async def _until_signal(config: Config, ready: Callable[[str], None] | None) -> 
     stop = asyncio.Event()
     running = asyncio.get_running_loop()
 
+    asked_at = 0.0
+
     def asked(name: str) -> None:
+        nonlocal asked_at
         if stop.is_set():
-            _end_by_force("told twice to stop")
+            # A shell signals the process and its group at once; an impatient person needs a moment.
+            if time.monotonic() - asked_at > REPEAT_S:
+                _end_by_force("told twice to stop")
+            return
+        asked_at = time.monotonic()
         logger.info("stopping on %s", name)
         notify("STOPPING=1")
         threading.Thread(target=_force_after, args=(STOP_LIMIT_S,), daemon=True).start()

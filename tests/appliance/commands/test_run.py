@@ -50,6 +50,13 @@ def test_run_signal_stops_it_cleanly_within_three_seconds(box: Box, number: sign
     assert not (box.data / "outpost.sock").exists()
 
 
+def test_run_signal_repeated_at_once_is_one_wish(box: Box) -> None:
+    process = box.started()
+    process.terminate()
+    process.terminate()
+    assert end_of(process)[0] == Exit.STOPPED
+
+
 def test_run_leaves_no_process_behind_when_killed(box: Box) -> None:
     process = box.started()
     children = workers_of(process.pid)
