@@ -58,6 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="hold",
         help="messages for numbers nobody has switched on: held by the network, or called delivered",
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="SIMs and held messages survive a restart, in DIR/state.json"
+    )
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
 
 
@@ -77,7 +80,9 @@ async def _simulate(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(number, ended.set)
     try:
-        async with Simulator(specs, link_dir=args.link, seed=args.seed, settings=settings) as simulator:
+        async with Simulator(
+            specs, link_dir=args.link, seed=args.seed, settings=settings, keep=args.keep
+        ) as simulator:
             for name, port in simulator.ports.items():
                 modem = simulator.world.modems[name]
                 print(f"{port}  {modem.number}  {modem.personality.name}", flush=True)

@@ -40,6 +40,7 @@ class MessageMemory:
         self.name = name
         self.capacity = capacity
         self.base = base
+        self.changes = 0  # how often it was written to
         self._slots: dict[int, Stored] = {}
 
     def __len__(self) -> int:
@@ -70,15 +71,23 @@ class MessageMemory:
         for index in range(self.base, self.base + self.capacity):
             if index not in self._slots:
                 self._slots[index] = message
+                self.changes += 1
                 return index
         return None
+
+    def put(self, index: int, message: Stored) -> None:
+        """Put a message into a slot of one's own choice, as a restored SIM has it."""
+        if self.base <= index <= self.last_index:
+            self._slots[index] = message
 
     def delete(self, index: int) -> bool:
         """Empty a slot; False when it was empty. Raises IndexError beyond the capacity."""
         if not self.base <= index <= self.last_index:
             raise IndexError(index)
+        self.changes += 1
         return self._slots.pop(index, None) is not None
 
     def clear(self) -> None:
         """Empty all slots."""
+        self.changes += 1
         self._slots.clear()

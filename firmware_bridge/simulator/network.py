@@ -10,7 +10,7 @@ import enum
 import random
 import re
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -194,6 +194,23 @@ class Network:
             return "+" + digits
         return digits
 
+    # --- what a restart must not lose
+
+    def waiting(self) -> Iterator[tuple[str, Message | StatusReport]]:
+        """All that waits for anybody, in order for each: (number, item)."""
+        for number, mailbox in self._mailboxes.items():
+            for item in mailbox.items:
+                yield number, item
+
+    def put_back(self, sender: str, submit: Submit, mr: int, *, accepted_ms: int, expires_ms: int) -> None:
+        """A message of before the restart; accepted already, so no fault strikes it again."""
+        left_s = (expires_ms - self.timeline.utc_ms) / 1000
+        self._hold(sender, submit, mr, accepted_ms, self.timeline.now + max(0.0, left_s))
+
+    def put_back_report(self, number: str, report: StatusReport) -> None:
+        """A status report of before the restart."""
+        self._post(number, report)
+
     # --- submitting
 
     def radio_time(self, *, link_open: bool = False) -> float:
@@ -228,21 +245,34 @@ class Network:
         if fault is not None and fault.do == "lie":
             self.counts["lost"] += 1
             return None
+        expires_at = self.timeline.now + self._validity_s(submit)
+        message = self._hold(sender, submit, mr, self.timeline.utc_ms, expires_at, on_state)
+        self._tell("accepted", message)
+        return message
+
+    def _hold(
+        self,
+        sender: str,
+        submit: Submit,
+        mr: int,
+        accepted_ms: int,
+        expires_at: float,
+        on_state: Callable[[str], None] | None = None,
+    ) -> Message:
         message = Message(
             id=self._next_id,
             sender=sender,
-            recipient=recipient,
+            recipient=self.canonical(submit.recipient.digits),
             submit=submit,
             mr=mr,
-            accepted_ms=self.timeline.utc_ms,
-            expires_at=self.timeline.now + self._validity_s(submit),
+            accepted_ms=accepted_ms,
+            expires_at=expires_at,
             wants_report=submit.status_report,
             on_state=on_state,
         )
         self._next_id += 1
-        message.expiry = self.timeline.at(message.expires_at, lambda: self._expire(message))
-        self._post(recipient, message)
-        self._tell("accepted", message)
+        message.expiry = self.timeline.at(expires_at, lambda: self._expire(message))
+        self._post(message.recipient, message)
         return message
 
     def deliver(self, sender: str, recipient: str, text: str) -> list[Message]:

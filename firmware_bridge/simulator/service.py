@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from firmware_bridge.simulator import state
 from firmware_bridge.simulator.control import ControlServer
 from firmware_bridge.simulator.network import Network, NetworkSettings
 from firmware_bridge.simulator.phone import Phone, PhoneEvent
@@ -20,6 +21,8 @@ from firmware_bridge.simulator.world import ModemSpec, World
 __all__ = ["CONTROL_NAME", "Simulator", "SimulatorThread"]
 
 CONTROL_NAME = "control.sock"
+STATE_NAME = "state.json"
+_SAVE_EVERY_S = 0.5
 
 T = TypeVar("T")
 
@@ -36,16 +39,20 @@ class Simulator:
         seed: int = 0,
         settings: NetworkSettings | None = None,
         control: bool = True,
+        keep: bool = False,
     ) -> None:
         """modems: how many by the book, or what each is like. radio_s: air time, unless `settings` says.
 
-        control: open `link_dir`/control.sock too.
+        control: open `link_dir`/control.sock too. keep: SIMs and held messages survive in state.json there.
         """
         self._specs = [ModemSpec() for _ in range(modems)] if isinstance(modems, int) else list(modems)
         self._settings = settings or NetworkSettings(radio_s=radio_s, downlink_s=radio_s / 10)
         self._seed = seed
         self._link_dir = link_dir
         self._control = ControlServer(self, link_dir / CONTROL_NAME) if control else None
+        self._state_file = link_dir / STATE_NAME if keep else None
+        self._saver: asyncio.TimerHandle | None = None
+        self._saved: object = None
         self._alarm: asyncio.TimerHandle | None = None
         self._flushing = False
         self._advancing = False
@@ -63,6 +70,9 @@ class Simulator:
         timeline.on_earlier = self._set_alarm
         for spec in self._specs:
             self.add_modem(spec)
+        if self._state_file is not None:
+            state.load(self.world, self._state_file)
+            self._save()
         if self._control is not None:
             await self._control.start()
         self._set_alarm()
@@ -73,6 +83,10 @@ class Simulator:
             await self._control.stop()
         if self._alarm is not None:
             self._alarm.cancel()
+        if self._saver is not None:
+            self._saver.cancel()
+            self._save()
+            self._saver.cancel()
         self.world.timeline.on_earlier = None
         self._carrier.stop()
         for wire in self.wires.values():
@@ -131,6 +145,15 @@ class Simulator:
                 self._advancing = False
 
     # --- the loop's side
+
+    def _save(self) -> None:
+        """Write the state when something changed, and look again in a moment."""
+        assert self._state_file is not None
+        changes = self.world.changes()
+        if changes != self._saved:
+            state.save(self.world, self._state_file)
+            self._saved = changes
+        self._saver = self._loop.call_later(_SAVE_EVERY_S, self._save)
 
     def _received(self, name: str, data: bytes) -> None:
         self.catch_up()

@@ -116,6 +116,14 @@ class World:
         if phone is not None:
             phone.switch_off()
 
+    def changes(self) -> object:
+        """Something that differs after anything happened that a restart must not lose."""
+        modems = tuple(
+            (modem.sim.last_mr, modem.sim.smsc, tuple(memory.changes for memory in modem.memories.values()))
+            for modem in self.modems.values()
+        )
+        return modems, self.network.held_total, tuple(self.network.counts.values())
+
     # --- time and bytes
 
     def next_deadline(self) -> float | None:

@@ -55,7 +55,7 @@ class Bench:
     def submit(self, modem: str, submit: Submit) -> list[str]:
         """Send a SUBMIT; the lines said by the time its air time is over."""
         answer = self.at(modem, f"+CMGS={submit.tpdu_length}")
-        if answer != ["> "]:
+        if answer[-1:] != ["> "]:
             return answer
         self.write(modem, submit.encode().hex().upper().encode() + b"\x1a")
         self.wait(self.world.settings.radio_s)
