@@ -11,17 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from appliance import faults
+from appliance.dispatcher.backlog import Backlog
+from appliance.dispatcher.callers import COMMIT_PATIENCE_S, Callers, Conversed
 from appliance.dispatcher.framing import Job, Outcome, Results, ToWorker
-from appliance.dispatcher.mailboxes import Mailbox, Mailboxes, Pending
+from appliance.dispatcher.mailboxes import Mailboxes, Pending
 from appliance.dispatcher.pool import Link, LinkState, Pool, PoolSettings
-from appliance.message import Inbound
+from appliance.message import Inbound, InboundState
 from appliance.store import inbound as inbound_rows
 from appliance.store import sessions, turns
-from appliance.store.errors import StoreClosed, StoreError
+from appliance.store.errors import StoreClosed, StoreError, StoreUnavailable
+from appliance.store.inbound import Accepted
 from appliance.store.outbound import QueuedRow
 from appliance.store.sessions import SessionRow
 from appliance.store.store import Store
-from appliance.store.turns import Committed, ReplyText, Stale, TurnRefused, TurnWork
+from appliance.store.turns import Committed, Discarded, ReplyText, Stale, TurnRefused, TurnWork
 
 __all__ = ["DEFAULT_APOLOGIES", "SHELL_FACTORY", "Dispatcher"]
 
@@ -40,7 +43,6 @@ STRIKES: Final = 2  # failed turns after which a message is set aside
 FOREIGN_KILLS: Final = 3  # the same for workers that somebody else killed: not the message's fault, mostly
 RETRY_S: Final = 0.5  # pause before a turn that the disk or a reader failed
 SWEEP_EVERY_S: Final = 1.0
-COMMIT_PATIENCE_S: Final = 5.0  # a caller whose answer is being committed waits this much longer
 MAX_BACKLOG: Final = 2_000_000
 DRAIN_S: Final = 1.5
 
@@ -98,10 +100,10 @@ class Dispatcher:
             on_lost=self._lost,
         )
         self._tokens = itertools.count(1)
-        self._waiters: dict[int, list[asyncio.Future[list[str] | None]]] = {}
+        self._callers = Callers(store, self._boxes, clock_ms)
+        self._backlog = Backlog(store, self._boxes, self._pump_soon)
         self._turn_s = 0.001  # moving average of what a turn costs a worker
         self._busy_at_s = 0.0  # when there was last something to do
-        self._backlog = 0  # messages on disk that are owed a turn
         self._handled = 0
         self._set_aside = 0
         self._rate = 0.0  # turns a second, moving average
@@ -113,7 +115,6 @@ class Dispatcher:
         self._started = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.Task[None] | None = None
-        self._reads: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start the workers and take up what was left unanswered; returns before either is done."""
@@ -122,7 +123,7 @@ class Dispatcher:
         self._boxes.behind = True  # whatever is on disk is found by the first scan
         self._store.on_accepted = self.offer
         self._pool.tend()
-        self._scan()
+        self._backlog.scan()
         self._sweeper = asyncio.create_task(self._sweep(), name="dispatcher sweeper")
 
     async def stop(self) -> None:
@@ -134,17 +135,17 @@ class Dispatcher:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+        for draft in self._boxes.drafts():
+            if not draft.answering:
+                self._persist(draft)
         loop = asyncio.get_running_loop()
         until = loop.time() + DRAIN_S
         # Several kinds of event end this wait; looking is simpler than being told, and happens once.
         while loop.time() < until and self._at_work():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        for task in self._reads:
-            task.cancel()
-        await asyncio.gather(*self._reads, return_exceptions=True)
+        await self._backlog.close()
         await self._pool.close(0.4)
-        for inbound_id in list(self._waiters):
-            self._answer(inbound_id, None)
+        self._callers.close()
 
     def _at_work(self) -> bool:
         """Is a turn being run or committed?"""
@@ -161,7 +162,7 @@ class Dispatcher:
         """
         if self._stopping or inbound_id <= self._boxes.cursor:
             return
-        self._backlog += 1
+        self._backlog.size += 1
         assert self._loop is not None
         if self._boxes.take(inbound_id, inbound, self._loop.time()):
             self._pump_soon()
@@ -169,49 +170,67 @@ class Dispatcher:
     @property
     def full(self) -> bool:
         """Should the outside wait? The writer is behind or unwell, or the disk holds work for hours."""
-        return self._store.writer.full or self._backlog >= self._max_backlog or self._stopping
+        return self._store.writer.full or self._backlog.size >= self._max_backlog or self._stopping
 
     @property
     def retry_after_s(self) -> float:
         """A polite time to come back, by how fast work is being done; 1 to 60."""
         if self._store.writer.state != "ok":
             return 5.0
-        over = max(0, self._backlog - self._max_backlog // 2)
+        over = max(0, self._backlog.size - self._max_backlog // 2)
         return min(60.0, max(1.0, over / self._rate if self._rate > 1 else 1.0))
 
     async def wait(self, inbound_id: int, timeout_s: float) -> list[str] | None:
         """The replies to the sender, for a caller who carries them himself (HTTP `Prefer: wait`).
 
-        They are committed as sent over "http" if somebody waits when the turn is committed. [] when there
-        is nothing to say; None when the time ran out or the replies go by air.
+        [] when there is nothing to say; None when the time ran out or the replies have gone by air.
         """
-        future: asyncio.Future[list[str] | None] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(inbound_id, []).append(future)
+        return await self._callers.wait(inbound_id, timeout_s)
+
+    async def converse(self, inbound: Inbound, timeout_s: float) -> Conversed:
+        """Accept a message whose caller waits for the replies; both share one commit if they can.
+
+        It is on disk when this returns, whatever became of its turn. Raises as `Store.accept` does.
+        """
+        return (await self.converse_many([inbound], timeout_s))[0]
+
+    async def converse_many(self, messages: Sequence[Inbound], timeout_s: float) -> list[Conversed]:
+        """`converse` for each; a key repeated inside the list is a duplicate of the first."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        drafts: list[Pending | None] = []
+        for inbound in messages:
+            draft = None if self._stopping else self._boxes.draft(inbound, loop.time())
+            if draft is not None:
+                draft.caller = loop.create_future()
+                self._backlog.size += 1
+            drafts.append(draft)
+        self._pump_soon()
+        rest = [message for message, draft in zip(messages, drafts, strict=True) if draft is None]
         try:
-            if inbound_id not in self._boxes.by_id:
-                given = await self._store.reader.run(turns.replies_given, inbound_id)
-                if not given.waiting and not future.done():
-                    return given.answers
-            await asyncio.wait((future,), timeout=timeout_s)
-            pending = self._boxes.by_id.get(inbound_id)
-            if not future.done() and pending is not None and pending.answering:
-                # The commit that gives us the replies is under way: leaving now would lose them.
-                await asyncio.wait((future,), timeout=COMMIT_PATIENCE_S)
-            return future.result() if future.done() else None
+            accepted = await self._store.accept_many(rest) if rest else []
+            callers = [draft.caller for draft in drafts if draft is not None]
+            if callers:
+                await asyncio.wait(callers, timeout=max(0.0, until - loop.time()))
         finally:
-            self._forget_waiter(inbound_id, future)
+            late = [draft for draft in drafts if draft is not None and not draft.caller.done()]
+            for draft in late:
+                self._persist(draft)  # the time is up, or the caller has gone: the message stays
+        if late:
+            await asyncio.wait([draft.caller for draft in late], timeout=COMMIT_PATIENCE_S)
+            if not all(draft.caller.done() for draft in late):
+                raise StoreUnavailable("busy", f"a commit took longer than {COMMIT_PATIENCE_S:g} s")
+        taken = iter(accepted)
+        found = [next(taken) if draft is None else draft.caller.result() for draft in drafts]
+        return list(
+            await asyncio.gather(*(self._conversed(each, max(0.0, until - loop.time())) for each in found))
+        )
 
-    def _forget_waiter(self, inbound_id: int, future: asyncio.Future[list[str] | None]) -> None:
-        waiting = self._waiters.get(inbound_id)
-        if waiting is not None and future in waiting:
-            waiting.remove(future)
-            if not waiting:
-                del self._waiters[inbound_id]
-
-    def _answer(self, inbound_id: int, answers: list[str] | None) -> None:
-        for future in self._waiters.pop(inbound_id, ()):
-            if not future.done():
-                future.set_result(answers)
+    async def _conversed(self, found: Accepted | Conversed, timeout_s: float) -> Conversed:
+        if isinstance(found, Conversed):
+            return found
+        replies = await self._callers.wait(found.id, timeout_s)
+        return Conversed(found.id, found.duplicate, found.state, replies)
 
     # Giving out work.
 
@@ -239,7 +258,7 @@ class Dispatcher:
                     break
                 self._send(link, jobs)
         if boxes.wants_scan:
-            self._scan()
+            self._backlog.scan()
         if boxes.held:
             self._watch_soon()
 
@@ -247,7 +266,7 @@ class Dispatcher:
         """How many turns this worker may be given now."""
         most = min(FRAME_TURNS, max(1, int(FRAME_BUDGET_S / self._turn_s)))
         if not link.in_flight:
-            return most if not link.recalled else 0
+            return most
         if self._turn_s > PIPELINED_TURN_S or len(link.in_flight) > most:
             return 0
         return 0 if next(iter(link.in_flight.values())).solo else most
@@ -299,8 +318,8 @@ class Dispatcher:
         for outcome in results.outcomes:
             pending = link.in_flight.pop(outcome.token, None)
             if pending is None:
-                link.recalled = max(0, link.recalled - 1)  # taken back from it, and run elsewhere
-            elif not outcome.error:
+                continue  # taken back from it, and run elsewhere
+            if not outcome.error:
                 self._commit(pending, outcome)
             elif outcome.transient:
                 self._again_later(pending)
@@ -309,12 +328,18 @@ class Dispatcher:
         self._pump_soon()
 
     def _commit(self, pending: Pending, outcome: Outcome) -> None:
+        if pending.void:
+            self._finished(pending, pending.id, "", None)
+            return
+        if pending.persisting:
+            pending.then = lambda: self._commit(pending, outcome)
+            return
         session = None
         if outcome.body:
             session = SessionRow(
                 outcome.app, outcome.state, outcome.body, outcome.expires_at_ms, outcome.wake_at_ms
             )
-        pending.answering = pending.id in self._waiters
+        pending.answering = pending.is_draft or pending.id in self._callers
         work = TurnWork(
             pending.id,
             pending.inbound.sender,
@@ -325,9 +350,14 @@ class Dispatcher:
             pending.answering,
         )
         self._committing += 1
-        self._store.writer.post(
-            turns.commit_turn, (work,), lambda value, error: self._committed(pending, work, value, error)
-        )
+
+        def done(value: Any, error: BaseException | None) -> None:
+            self._committed(pending, work, value, error)
+
+        if pending.is_draft:
+            self._store.writer.post(turns.converse, (pending.inbound, self._store.judge, work), done)
+        else:
+            self._store.writer.post(turns.commit_turn, (work,), done)
 
     def _committed(self, pending: Pending, work: TurnWork, value: Any, error: BaseException | None) -> None:
         self._committing -= 1
@@ -336,11 +366,16 @@ class Dispatcher:
         if isinstance(value, Committed):
             if value.queued:
                 self._on_outbound(value.queued)
-            self._finished(pending, "handled", value.answers)
+            if pending.is_draft:
+                self._tell(pending, Conversed(value.inbound_id, False, InboundState.HANDLED, value.answers))
+            self._finished(pending, value.inbound_id, "handled", value.answers)
             if work.session is not None and self._store.feed:
                 self._store.feed.publish({"kind": "session", "id": work.sender, "state": work.session.state})
         elif isinstance(value, Stale):
-            self._finished(pending, "", None)
+            self._finished(pending, pending.id, "", None)
+        elif isinstance(value, Discarded):
+            self._tell(pending, value.accepted)
+            self._finished(pending, value.accepted.id, str(value.accepted.state), None)
         elif isinstance(value, TurnRefused):
             pending.answering = False
             if pending.attempt >= REFUSALS:
@@ -353,24 +388,65 @@ class Dispatcher:
             self._pump_soon()
         elif isinstance(error, StoreError):
             pending.answering = False
-            if not isinstance(error, StoreClosed):
+            if pending.is_draft:
+                self._tell(pending, error)  # nothing is stored, so nothing is promised
+                self._finished(pending, pending.id, "", None)
+            elif not isinstance(error, StoreClosed):
                 self._again_later(pending)
         else:
             pending.answering = False
             logger.error("a turn could not be committed: %s", type(error).__name__, exc_info=error)
             self._strike(pending, f"the commit failed: {type(error).__name__}", STRIKES)
 
-    def _finished(self, pending: Pending, state: str, answers: list[str] | None) -> None:
-        self._backlog = max(0, self._backlog - 1)
+    def _finished(self, pending: Pending, inbound_id: int, state: str, answers: list[str] | None) -> None:
+        self._backlog.size = max(0, self._backlog.size - 1)
         self._handled += 1
-        if pending.id in self._waiters:
-            self._answer(pending.id, answers if pending.answering else None)
+        if inbound_id in self._callers:
+            self._callers.answer(inbound_id, answers if pending.answering else None)
         box = self._boxes.finish(pending)
         if box is not None:
-            self._fill(box)
+            self._backlog.fill(box)
         if state and self._store.feed:
-            self._store.feed.publish({"kind": "in", "id": pending.id, "state": state})
+            self._store.feed.publish({"kind": "in", "id": inbound_id, "state": state})
         self._pump_soon()
+
+    def _tell(self, pending: Pending, outcome: Accepted | Conversed | BaseException) -> None:
+        """A draft's caller learns what became of it; he may have gone."""
+        caller = pending.caller
+        if caller is None or caller.done():
+            return
+        if isinstance(outcome, BaseException):
+            caller.set_exception(outcome)
+        else:
+            caller.set_result(outcome)
+
+    def _persist(self, pending: Pending, then: Callable[[], None] | None = None) -> None:
+        """Put a draft on disk by itself: its caller's time is up, or its turn failed. Then call `then`."""
+        if then is not None:
+            pending.then = then
+        if not pending.is_draft or pending.persisting or pending.answering or pending.void:
+            return
+        pending.persisting = True
+
+        def done(value: Accepted | None, error: BaseException | None) -> None:
+            self._committing -= 1
+            pending.persisting = False
+            following, pending.then = pending.then, None
+            if value is not None and not value.duplicate and value.state is InboundState.ACCEPTED:
+                self._boxes.stored(pending, value.id)
+                self._tell(pending, value)
+                if self._store.feed:
+                    self._store.feed.publish({"kind": "in", "id": value.id, "state": "accepted"})
+                if following is not None:
+                    following()
+                return
+            self._tell(pending, value if value is not None else error or StoreClosed("it has stopped"))
+            pending.void = True
+            if following is not None:
+                self._finished(pending, pending.id, "", None)
+
+        self._committing += 1
+        self._store.writer.post(inbound_rows.accept, (pending.inbound, self._store.judge), done)
 
     def _again_later(self, pending: Pending) -> None:
         """The disk or a read failed, not the turn: the same turn again in a moment."""
@@ -386,6 +462,12 @@ class Dispatcher:
 
     def _strike(self, pending: Pending, reason: str, limit: int) -> None:
         """A turn failed. Once it is run again, alone; after that the message is set aside."""
+        if pending.void:
+            self._finished(pending, pending.id, "", None)
+            return
+        if pending.is_draft:  # a message that fails must be on disk, for the person who looks into it
+            self._persist(pending, lambda: self._strike(pending, reason, limit))
+            return
         pending.strikes += 1
         pending.solo = True
         pending.attempt = 0
@@ -398,7 +480,7 @@ class Dispatcher:
             self._pump_soon()
             return
         logger.error("message %d is set aside: %s", pending.id, reason)
-        pending.answering = pending.id in self._waiters
+        pending.answering = pending.id in self._callers
         work = TurnWork(pending.id, pending.inbound.sender, self._clock_ms(), None, (), (), pending.answering)
         apologies = {} if pending.inbound.channel == "timer" else self._apologies
 
@@ -414,9 +496,9 @@ class Dispatcher:
                 self._set_aside += 1
                 if value.queued:
                     self._on_outbound(value.queued)
-                self._finished(pending, "set_aside", value.answers)
+                self._finished(pending, pending.id, "set_aside", value.answers)
             else:
-                self._finished(pending, "", None)
+                self._finished(pending, pending.id, "", None)
 
         self._committing += 1
         self._store.writer.post(turns.commit_failed_turn, (work, reason, apologies), done)
@@ -465,57 +547,16 @@ class Dispatcher:
     def _take_back(self, link: Link) -> None:
         tokens = list(link.in_flight)[1:]
         taken = [link.in_flight.pop(token) for token in tokens]
-        link.recalled = 0
         link.send(ToWorker(recalled=tokens))
         for pending in reversed(taken):
             self._boxes.put_back(pending)
         self._pump_soon()
 
-    # What is on disk only.
-
-    def _scan(self) -> None:
-        after, limit = self._boxes.scan_from()
-        self._read(self._scanned(after, limit))
-
-    async def _scanned(self, after: int, limit: int) -> None:
-        try:
-            rows = await self._store.reader.run(inbound_rows.waiting_after, after, limit)
-        except (sqlite3.Error, StoreError, asyncio.CancelledError) as error:
-            self._boxes.scan_failed()  # the sweeper comes by again
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            logger.warning("the backlog could not be read: %s", error)
-            return
-        assert self._loop is not None
-        self._boxes.scanned(rows, limit, self._loop.time())
-        self._pump_soon()
-
-    def _fill(self, box: Mailbox) -> None:
-        after, limit = self._boxes.reading_more(box)
-        self._read(self._filled(box, after, limit))
-
-    async def _filled(self, box: Mailbox, after: int, limit: int) -> None:
-        rows: list[inbound_rows.Waiting] = []
-        failed = True
-        try:
-            rows = await self._store.reader.run(inbound_rows.waiting_of, box.sender, after, limit)
-            failed = False
-        except (sqlite3.Error, StoreError) as error:
-            logger.warning("a sender's messages could not be read: %s", error)
-        finally:
-            assert self._loop is not None
-            box.more = box.more or failed
-            self._boxes.fill_box(box, rows, limit, self._loop.time())
-        self._pump_soon()
-
-    def _read(self, reading: Any) -> None:
-        task = asyncio.ensure_future(reading)
-        self._reads.add(task)
-        task.add_done_callback(self._reads.discard)
+    # What is due.
 
     async def _sweep(self) -> None:
         """Once a second: wake-ups that are due, parts that are overdue, whatever memory has lost."""
-        await self._count_backlog()
+        await self._backlog.count()
         for round_ in itertools.count():
             await asyncio.sleep(SWEEP_EVERY_S)
             try:
@@ -536,29 +577,12 @@ class Dispatcher:
         self._store.announce(woken)
         self._pool.tend()
         if self._boxes.wants_scan:
-            self._scan()
+            self._backlog.scan()
         if full:
             await self._store.hand_over_overdue_parts(self._clock_ms())
-            await self._restore_lost()
+            await self._backlog.restore_lost()
             if now - self._busy_at_s > SHRINK_AFTER_S:
                 self._pool.shrink()
-
-    async def _restore_lost(self) -> None:
-        """Look for messages at or below the cursor that memory does not know: nothing waits unseen."""
-        boxes = self._boxes
-        rows = await self._store.reader.run(inbound_rows.waiting_after, 0, 2 * boxes.window)
-        assert self._loop is not None
-        for row in rows:
-            if row.id > boxes.cursor or boxes.held >= boxes.window:
-                break
-            if boxes.restore(row, self._loop.time()):
-                self._pump_soon()
-
-    async def _count_backlog(self) -> None:
-        try:
-            self._backlog = await self._store.reader.run(inbound_rows.count_waiting)
-        except (sqlite3.Error, StoreError):
-            logger.warning("the backlog could not be counted")
 
     def snapshot(self) -> dict[str, Any]:
         """For the page: workers, queue and what needs a person's eye. Times are ages in milliseconds."""
@@ -576,7 +600,7 @@ class Dispatcher:
                 }
                 for link in self._pool.links
             ],
-            "queued": self._backlog,
+            "queued": self._backlog.size,
             "oldest_ms": None if oldest is None else max(0, self._clock_ms() - oldest.inbound.received_at_ms),
             "mailboxes": len(self._boxes),
             "in_memory": self._boxes.held,

@@ -11,7 +11,7 @@ Pure bookkeeping: no clock, no database, no process. What does not fit is left o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from appliance.message import Inbound
@@ -28,8 +28,8 @@ class Pending:
     """A message in memory that is owed a turn, and what has happened to its turn so far."""
 
     __slots__ = (
-        "answering", "attempt", "detail", "effect", "entropy", "id", "inbound", "mailbox", "now_ms", "reason",
-        "since_s", "solo", "strikes",
+        "answering", "attempt", "caller", "detail", "effect", "entropy", "id", "inbound", "mailbox",
+        "now_ms", "persisting", "reason", "since_s", "solo", "strikes", "then", "void",
     )  # fmt: skip
 
     def __init__(self, inbound_id: int, inbound: Inbound, strikes: int, since_s: float) -> None:
@@ -46,6 +46,15 @@ class Pending:
         self.now_ms = 0  # the time of the turn
         self.answering = False  # its commit, under way, puts the replies into a waiting caller's response
         self.mailbox: Mailbox | None = None
+        # Of a draft only, a message that is not on disk yet; its id is negative until it is.
+        self.caller: Any = None  # the future that gets its outcome
+        self.persisting = False  # it is being put on disk without its turn
+        self.then: Callable[[], None] | None = None  # what to do when it is there
+        self.void = False  # it was known already, or is not to be answered: its turn counts for nothing
+
+    @property
+    def is_draft(self) -> bool:
+        return self.id < 0
 
 
 class Mailbox:
@@ -75,6 +84,7 @@ class Mailboxes:
         self._ready: deque[Pending] = deque()
         self._scanning = False
         self._late: list[tuple[int, Inbound, float]] = []
+        self._drafts = 0
 
     def __len__(self) -> int:
         return len(self._boxes)
@@ -126,6 +136,45 @@ class Mailboxes:
         pending.mailbox = box
         self.by_id[pending.id] = pending
         return True
+
+    def draft(self, inbound: Inbound, now_s: float) -> Pending | None:
+        """Hold a message that is not on disk, whose turn's commit shall put it there.
+
+        None when it may not be: older messages of its sender could be on disk only, or there is no room.
+        """
+        box = self._boxes.get(inbound.sender)
+        if self.behind or self._scanning or len(self.by_id) >= self.window:
+            return None
+        if box is not None and (box.more or box.reading or len(box.rest) >= self.per_sender):
+            return None
+        self._drafts -= 1
+        pending = Pending(self._drafts, inbound, 0, now_s)
+        if box is None:
+            box = self._boxes[inbound.sender] = Mailbox(inbound.sender, pending)
+            self._ready.append(pending)
+        else:
+            box.rest.append(pending)
+        pending.mailbox = box
+        self.by_id[pending.id] = pending
+        return pending
+
+    def stored(self, pending: Pending, inbound_id: int) -> None:
+        """A draft was put on disk without its turn: from now on it is a message like any other."""
+        self.by_id.pop(pending.id, None)
+        pending.id = inbound_id
+        self.by_id[inbound_id] = pending
+        if pending.mailbox is not None:
+            pending.mailbox.last_id = max(pending.mailbox.last_id, inbound_id)
+        if not self.behind and not self._scanning:
+            self.cursor = max(self.cursor, inbound_id)
+
+    def drafts(self) -> list[Pending]:
+        """All messages that are not on disk."""
+        return [pending for number, pending in self.by_id.items() if number < 0]
+
+    def neglected(self) -> list[Mailbox]:
+        """Mailboxes that nobody fills though they should be; none, unless a read failed."""
+        return [box for box in self._boxes.values() if self.wants_more(box) and box.head.mailbox is not box]
 
     def next(self, count: int) -> list[Pending]:
         """Take up to `count` ready messages, each of another sender. One that runs solo comes alone."""

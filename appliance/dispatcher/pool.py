@@ -64,7 +64,6 @@ class Link(asyncio.Protocol):
         self.started_s = started_s
         self.progress_s = started_s  # when it last gave an outcome, or got work while it had none
         self.in_flight: dict[int, Pending] = {}  # by token, in the order the worker does them
-        self.recalled = 0  # turns it may still be doing that are not its own any more
         self.verdict = ""  # why we killed it
         self.process: SpawnProcess | None = None
         self._pool = pool
@@ -143,7 +142,7 @@ class Pool:
     def ready(self) -> list[Link]:
         """Workers that may be given jobs, the least laden first."""
         links = [link for link in self.links if link.state is LinkState.READY]
-        links.sort(key=lambda link: (len(link.in_flight) + link.recalled, link.number))
+        links.sort(key=lambda link: (len(link.in_flight), link.number))
         return links
 
     @property

@@ -48,7 +48,7 @@ class Store:
         self.own_numbers: set[str] = set()
         self.on_accepted: OnAccepted | None = None
         self.integrity = "not checked yet"  # "ok", or what quick_check complained of
-        self._judge: Judge = self._judge_sender if judge is None else judge
+        self.judge: Judge = self._judge_sender if judge is None else judge
         self._lock = lock
         self._checking: asyncio.Task[None] | None = None
 
@@ -76,8 +76,8 @@ class Store:
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.gather(self._checking, return_exceptions=True)
-        await self.writer.close()
         await self.reader.close()
+        await self.writer.close()  # last, so that its connection is the one that tidies the WAL away
         self._lock.close()
 
     async def accept(self, message: Inbound) -> Accepted:
@@ -109,7 +109,7 @@ class Store:
             else:
                 future.set_result(value or [])
 
-        self.writer.post(inbound.accept_many, (messages, self._judge), done)
+        self.writer.post(inbound.accept_many, (messages, self.judge), done)
         return future
 
     async def accept_part(self, part: Part) -> Accepted | None:
@@ -129,12 +129,12 @@ class Store:
             else:
                 future.set_result(None if value is None else value.accepted)
 
-        self.writer.post(parts.accept_part, (part, self._judge), done)
+        self.writer.post(parts.accept_part, (part, self.judge), done)
         return await future
 
     async def hand_over_overdue_parts(self, now_ms: int, *, wait_ms: int = parts.PARTS_WAIT_MS) -> int:
         """Hand over the messages whose missing parts are overdue. Returns how many there were."""
-        joined = await self.writer.run(parts.hand_over_overdue, now_ms, self._judge, wait_ms=wait_ms)
+        joined = await self.writer.run(parts.hand_over_overdue, now_ms, self.judge, wait_ms=wait_ms)
         self._announce_joined(joined)
         return len(joined)
 

@@ -10,14 +10,16 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from appliance.message import Lane, Outbound
+from appliance.message import Inbound, Lane, Outbound
 from appliance.store import effects, inbound, outbound
 from appliance.store.effects import EffectContext, EffectRefused
+from appliance.store.inbound import Accepted, Judge
 from appliance.store.outbound import QueuedRow, QueueKey
 from appliance.store.sessions import SessionRow, load, save
 
 __all__ = [
     "Committed",
+    "Discarded",
     "Given",
     "ReplyText",
     "Stale",
@@ -25,7 +27,9 @@ __all__ = [
     "TurnWork",
     "commit_failed_turn",
     "commit_turn",
+    "converse",
     "replies_given",
+    "take_replies",
 ]
 
 
@@ -54,10 +58,20 @@ class TurnWork(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """The turn is on disk. queued: rows for the outbound service. answers: texts for the waiting caller."""
+    """The turn of message `inbound_id` is on disk.
 
+    queued: rows for the outbound service. answers: texts for the waiting caller.
+    """
+
+    inbound_id: int
     queued: list[QueuedRow]
     answers: list[str]
+
+
+class Discarded(NamedTuple):
+    """The message was known already, or is not to be answered: its turn came to nothing."""
+
+    accepted: Accepted
 
 
 class Stale(NamedTuple):
@@ -122,7 +136,27 @@ def _send(db: sqlite3.Connection, work: TurnWork) -> Committed:
             answers.append(text)
         else:
             queued.append(QueuedRow(row, message.recipient, QueueKey(message.route, lane, message.client_id)))
-    return Committed(queued, answers)
+    return Committed(work.inbound_id, queued, answers)
+
+
+def converse(
+    db: sqlite3.Connection, message: Inbound, judge: Judge | None, work: TurnWork
+) -> Committed | Discarded | TurnRefused:
+    """Accept a message and commit its turn in one: its caller waits, so nothing was promised before.
+
+    Discarded says that only the message is on disk, without the turn; TurnRefused that nothing is.
+    """
+    db.execute("SAVEPOINT converse")
+    accepted = inbound.accept(db, message, judge)
+    if accepted.duplicate or accepted.state != "accepted":
+        db.execute("RELEASE converse")
+        return Discarded(accepted)
+    result = commit_turn(db, work._replace(inbound_id=accepted.id))
+    if isinstance(result, TurnRefused):
+        db.execute("ROLLBACK TO converse")
+    db.execute("RELEASE converse")
+    assert not isinstance(result, Stale), "a message accepted in this transaction waits for its turn"
+    return result
 
 
 def commit_failed_turn(
@@ -166,3 +200,27 @@ def replies_given(db: sqlite3.Connection, inbound_id: int) -> Given:
     if any(channel != "http" for _, channel in rows):
         return Given(False, None)
     return Given(False, [text for text, _ in rows])
+
+
+def take_replies(db: sqlite3.Connection, inbound_id: int, now_ms: int) -> list[str] | None:
+    """Take the replies to the sender off the outbound queue, for a caller who carries them himself.
+
+    For one who came just after the commit, or asks again before the modem had its turn. None when any of
+    them has left the queue: then all of them go by air.
+    """
+    given = replies_given(db, inbound_id)
+    if given.waiting or given.answers is not None:
+        return given.answers
+    rows = db.execute(
+        "SELECT o.id, o.text, o.state FROM outbound o JOIN inbound i ON i.id = o.in_reply_to"
+        " WHERE o.in_reply_to = ? AND o.recipient = i.sender ORDER BY o.id",
+        (inbound_id,),
+    ).fetchall()
+    if not rows or any(state != "queued" for _, _, state in rows):
+        return None
+    db.executemany(
+        "UPDATE outbound SET state = 'sent', channel = 'http', want_report = 0, deadline_ms = NULL,"
+        " sent_at_ms = ?, final_at_ms = ? WHERE id = ?",
+        [(now_ms, now_ms, row) for row, _, _ in rows],
+    )
+    return [text for _, text, _ in rows]
