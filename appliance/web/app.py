@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from time import perf_counter
@@ -11,16 +12,17 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from appliance.observe.counts import Counts
+from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
 from appliance.web.health import Health
 from appliance.web.incoming import MAX_BODY_OCTETS, Incoming
 from appliance.web.live import Live
+from appliance.web.page import Page
 from appliance.web.problem import Problem, from_http_exception
 from appliance.web.services import Services
 
 if TYPE_CHECKING:
     from appliance.observe.metrics import Metrics
-    from appliance.web.page import Page
 
 __all__ = ["CONTENT_SECURITY_POLICY", "make_app"]
 
@@ -57,13 +59,14 @@ _FOR_PROGRAMS: Final = (
 
 
 class _Site:
-    """The handlers of the page. What only the page needs is imported at its first view: a box that
-    just came back must take messages first, and jinja2 and the metrics cost it 150 ms."""
+    """The handlers of the page. What only the page or the metrics need is made at the first view: a box
+    that just came back must take messages first, and those libraries cost it 150 ms."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._page: Page | None = None
         self._metrics: Metrics | None = None
+        self._files = {name: _file(name, content_type) for name, content_type in _STATIC_TYPES.items()}
         self.counts = Counts(services.clock_ms)
         self.unsubscribe = services.store.feed.subscribe(self.counts.take)
         self.live = Live(lambda: self.page.parts(), services.store.feed)
@@ -71,8 +74,6 @@ class _Site:
     @property
     def page(self) -> Page:
         if self._page is None:
-            from appliance.web.page import Page
-
             self._page = Page(self._services, self.counts)
         return self._page
 
@@ -100,17 +101,20 @@ class _Site:
         return await self.live.events(request)
 
     async def static(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        content_type = _STATIC_TYPES.get(name)
-        if content_type is None:
+        found = self._files.get(request.match_info["name"])
+        if found is None:
             raise web.HTTPNotFound
+        body, tag, content_type = found
         # no-cache: asked for again each time and answered 304, so an update of the box shows at once
         headers = {
             "Content-Type": content_type,
             "Cache-Control": "no-cache",
+            "ETag": f'"{tag}"',
             "X-Content-Type-Options": "nosniff",
         }
-        return web.FileResponse(_STATIC / name, headers=headers)
+        if any(known.value == tag for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, headers=headers)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         check_page(request, self._services.settings)
@@ -145,6 +149,8 @@ class _Site:
             response = self._refusal(request, problem)
         except web.HTTPException as error:
             response = self._refusal(request, from_http_exception(error, request.path))
+        except StoreError as error:
+            response = self._refusal(request, _store_refused(error))
         except ConnectionResetError:
             raise  # the caller is gone: nobody to answer
         except Exception:  # a fault of ours: told as such, with the traceback in the log and not outside
@@ -166,6 +172,22 @@ class _Site:
         return response
 
 
+def _file(name: str, content_type: str) -> tuple[bytes, str, str]:
+    """A static file, its entity tag and its type; all of them together are 20 kB, so they stay in memory."""
+    body = (_STATIC / name).read_bytes()
+    return body, hashlib.sha256(body).hexdigest()[:16], f"{content_type}; charset=utf-8"
+
+
+def _store_refused(error: StoreError) -> Problem:
+    """503: nothing of the request was stored, and the same request may succeed later."""
+    return Problem(
+        503,
+        "store-unavailable",
+        f"Nothing can be stored now: {error}.",
+        headers={"Retry-After": "1" if isinstance(error, StoreOverloaded) else "10"},
+    )
+
+
 def _html(text: str, status: int = 200) -> web.Response:
     return web.Response(
         status=status, text=text, content_type="text/html", charset="utf-8", headers=_PAGE_HEADERS
@@ -173,7 +195,7 @@ def _html(text: str, status: int = 200) -> web.Response:
 
 
 def make_app(services: Services) -> web.Application:
-    """Build the application of the page and the HTTP API; it counts itself, so run it with access_log=None."""
+    """Build the application of the page and the HTTP API; it counts itself: run it with access_log=None."""
     site, health, incoming = _Site(services), Health(services), Incoming(services)
     app = web.Application(middlewares=[site.guard], client_max_size=MAX_BODY_OCTETS)
     app.router.add_post("/api/sms/incoming", incoming.post)

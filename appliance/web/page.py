@@ -12,8 +12,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
-
 from appliance.message import Lane
 from appliance.observe.counts import Counts, Minute
 from appliance.store.views import Life, MessageRow, life_of, messages_with, recent_messages, sessions_by_state
@@ -111,6 +109,8 @@ class Page:
     def __init__(self, services: Services, counts: Counts) -> None:
         self._services = services
         self._counts = counts
+        import jinja2  # here: nothing but the page needs it, and a box that starts takes messages first
+
         # Compiled templates are kept in memory by jinja2; the folder belongs to the program.
         self._jinja = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_TEMPLATES),

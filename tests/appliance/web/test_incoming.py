@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from appliance.store.errors import StoreError, StoreOverloaded, StoreUnavailable
 from appliance.web.incoming import parse_timestamp
 
 URL = "/api/sms/incoming"
@@ -157,6 +158,20 @@ async def test_incoming_full_queue_is_503_with_retry_after_and_nothing_stored(be
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "3"
     assert not bench.store.accepted
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("full", "no room"), StoreOverloaded("at its bound")])
+async def test_incoming_when_the_store_refuses_is_503_with_retry_after(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, error: StoreError
+) -> None:
+    async def refuse(_inbound: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(bench.store, "accept", refuse)
+    answer = await bench.client.post(URL, json=sms())
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert not bench.dispatcher.offered
 
 
 async def test_incoming_batch_tells_each_item_apart(bench: Any) -> None:

@@ -123,6 +123,8 @@ async def test_static_files_of_the_page_are_served(bench: Any, name: str) -> Non
     answer = await bench.client.get(f"/static/{name}")
     assert answer.status == 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    known = {"If-None-Match": answer.headers["ETag"]}
+    assert (await bench.client.get(f"/static/{name}", headers=known)).status == 304
 
 
 @pytest.mark.parametrize("name", ["..%2fapp.py", "app.py", "%252e%252e%2fapp.py"])
