@@ -98,6 +98,11 @@ def _by_word(
     values = tags[at].values
     for concept, ahead in _AHEAD:
         if concept in values:
+            named = _weekday_near(tags, at)
+            if concept == "next_week" and named is not None:
+                used.update((at, named[0]))
+                monday = today + dt.timedelta(days=7 - today.weekday())
+                return [monday + dt.timedelta(days=named[1])], False
             used.add(at)
             return [today + dt.timedelta(days=ahead)], False
     if "weekend" in values:
@@ -111,7 +116,8 @@ def _by_word(
         if days:
             near = [d for d in days if (d - today).days <= horizon_days] or days
             return near, len(near) > 1
-    if weekday is not None and not _followed_by_date(tags, at):
+    near_week = any(_has(tags, position, "next_week") for position in (at + 1, at + 2))
+    if weekday is not None and not near_week and not _followed_by_date(tags, at):
         used.add(at)
         return [today + dt.timedelta(days=(weekday - today.weekday()) % 7 or 7)], False
     if "day" in values or "week" in values:
@@ -121,10 +127,21 @@ def _by_word(
             or _has(tags, at - 2, "in", "from")
             or (at and tags[at - 1].role == "from")
         )
+        if count is None and _has(tags, at + 2, "later"):  # Oromo says "guyyaa 3 booda"
+            count, marked = (number_of(tags[at + 1]), True)
+            used.add(at + 1)
         if count is not None and marked and count <= 60:
             used.update((at - 1, at))
             return [today + dt.timedelta(days=count * (7 if "week" in values else 1))], False
     return [], False
+
+
+def _weekday_near(tags: Sequence[Tag], at: int) -> tuple[int, int] | None:
+    """Position and number of a weekday beside a word, "of" and the like between them."""
+    for position in (at + 1, at - 1, at + 2, at - 2):
+        if _has(tags, position, *_WEEKDAY):
+            return position, next(_WEEKDAY[v] for v in tags[position].values if v in _WEEKDAY)
+    return None
 
 
 def _followed_by_date(tags: Sequence[Tag], at: int) -> bool:

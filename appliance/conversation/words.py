@@ -108,19 +108,16 @@ class Names:
         self._fuzzy: dict[str, list[str]] = {}
         for spelling in self.exact:
             if len(latin(spelling)) >= 4:
-                self._fuzzy.setdefault(skeleton(spelling)[:1], []).append(spelling)
+                # Found by its first letter or, if that is the one misspelt, by its first consonant.
+                for mark in _marks(spelling):
+                    self._fuzzy.setdefault(mark, []).append(spelling)
 
     def find(self, key: str) -> tuple[str, ...]:
         return self.exact.get(key) or self.partial.get(key) or ()
 
     def nearest(self, key: str) -> tuple[float, tuple[str, ...]] | None:
         """Names spelt nearly so: (distance, one clear winner or at most four). None: nothing is near."""
-        mark = skeleton(key)[:1]
-        pool = (
-            [s for first in {mark, ""} for s in self._fuzzy.get(first, ())]
-            if mark
-            else self._fuzzy.get("", [])
-        )
+        pool = {spelling for mark in _marks(key) for spelling in self._fuzzy.get(mark, ())}
         scored: dict[str, float] = {}
         for spelling in pool:
             distance = _distance(key, spelling)
@@ -135,6 +132,10 @@ class Names:
         return best, close
 
 
+def _marks(spelling: str) -> set[str]:
+    return {latin(spelling)[:1], "^" + skeleton(spelling)[:1]}
+
+
 def _limit(spoken: str) -> float:
     """How far a misspelling may be from what it stands for, as a share of its length."""
     return 0.2 if len(spoken) <= 4 else 0.3 if len(spoken) <= 6 else 0.32
@@ -142,10 +143,9 @@ def _limit(spoken: str) -> float:
 
 def _nearest(key: str, pool: Iterable[str]) -> tuple[float, str] | None:
     best: tuple[float, str] | None = None
-    spoken = latin(key)
     for spelling in pool:
         distance = _distance(key, spelling)
-        if distance <= (0.21 if len(spoken) <= 7 else 0.17) and (best is None or distance < best[0]):
+        if distance <= 0.17 and (best is None or distance < best[0]):
             best = (distance, spelling)
     return best
 

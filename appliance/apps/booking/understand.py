@@ -88,11 +88,13 @@ def _slang(tags: list[Tag]) -> list[Tag]:
         going = at > 0 and (tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "ask_price"))
         going = going or (_word(tags, at - 1, "want", "book") and "go" in tags[at - 1].text.split())
         verb_next = _word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
+        verb_next = verb_next or (_word(tags, at - 1, "how", "want") and _word(tags, at + 1, "book"))
         if t.text == "2" and ((going and place_next) or (at > 0 and verb_next)):
             out[at] = Tag("word", "2", ("to",), "", ("en",))
-        elif t.text == "4" and _word(tags, at + 1, *_DAYS):
-            if len([x for x in tags if x.kind == "number"]) > 1:
-                out[at] = Tag("word", "4", ("for",), "", ("en",))
+        elif t.text == "4" and (
+            _word(tags, at + 1, *_DAYS) or (place_next and _word(tags, at - 1, "ask_price", "bus", "ticket"))
+        ):
+            out[at] = Tag("word", "4", ("for",), "", ("en",))
     return out
 
 
@@ -190,10 +192,29 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
     for at, n in numbers.items():
         if _word(tags, at - 1, "seat", "ticket", "for") or _word(tags, at + 1, "seat", "ticket", "bus"):
             return n
+    company = _company(tags)
+    if company:
+        return 1 + company
     if any(_word(tags, at, "alone") for at in range(len(tags))):
         return 1
     left = [n for n in numbers.values() if n <= 20]
     return left[0] if len(left) == 1 else None
+
+
+_BESIDE: Final = frozenset({"with", "and", "ena", "fi", "ከ", "ምስ", "እና", "walin", "wajjin"})
+
+
+def _company(tags: Sequence[Tag]) -> int:
+    """Who comes along by kinship: "with my wife", "me and my son"; not "to my mother"."""
+    count = 0
+    for at, t in enumerate(tags):
+        if not _word(tags, at, "kin"):
+            continue
+        before = [x.text for x in tags[max(0, at - 2) : at]]
+        after = [x.text for x in tags[at + 1 : at + 2]]
+        if _BESIDE & {*before, *after} or t.role == "from" or t.text.endswith(("ና", "ን")):
+            count += 1
+    return count
 
 
 def _intent(

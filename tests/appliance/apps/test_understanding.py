@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from appliance.commands.try_ import answer_lines
 from appliance.trial import AGENT, Trial, read_time
 
 FOLDER = Path(__file__).parent / "texts"
