@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 __all__ = ["MINUTES_KEPT", "SAMPLE_EVERY", "SECONDS_BOUNDS", "Counts", "Minute", "Seconds"]
@@ -74,6 +74,15 @@ class Counts:
             if kept is None:
                 kept = self.request_seconds[route] = Seconds()
             kept.add(seconds)
+
+    def add_earlier(self, minutes: Iterable[Minute]) -> None:
+        """Add what happened before this object was made, as the store remembers it."""
+        merged = {start: [start, came, went] for start, came, went in self._minutes}
+        for start, came, went in minutes:
+            kept = merged.setdefault(start, [start, 0, 0])
+            kept[1] += came
+            kept[2] += went
+        self._minutes = deque((merged[start] for start in sorted(merged)), maxlen=MINUTES_KEPT)
 
     def _minute(self) -> list[int]:
         start = self._clock_ms() // _MINUTE_MS * _MINUTE_MS

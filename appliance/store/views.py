@@ -22,6 +22,7 @@ __all__ = [
     "messages_with",
     "recent_messages",
     "sessions_by_state",
+    "traffic_by_minute",
 ]
 
 _IN_COLUMNS: Final = (
@@ -31,6 +32,7 @@ _OUT_COLUMNS: Final = (
     "id, recipient, text, state, reason, created_at_ms, channel, route, lane, segments, in_reply_to,"
     " next_attempt_ms, expires_at_ms, sent_at_ms, final_at_ms, attempts"
 )
+_TRAFFIC_ROWS: Final = 50_000
 _COUNT_AT_MOST: Final = 100_000  # a page need not know whether it is more
 
 
@@ -163,6 +165,26 @@ def recent_messages(db: sqlite3.Connection, limit: int) -> list[MessageRow]:
 def messages_with(db: sqlite3.Connection, number: str, limit: int) -> list[MessageRow]:
     """The latest messages from and to one person, newest first."""
     return _merged(db, limit, "sender = ? AND channel <> 'timer'", "recipient = ?", (number,))
+
+
+def traffic_by_minute(db: sqlite3.Connection, from_ms: int, until_ms: int) -> list[tuple[int, int, int]]:
+    """(start of the minute, messages in, messages sent) for the minutes in which there were any.
+
+    Looks at the latest _TRAFFIC_ROWS of each kind at most: there is no index by time, and on a box with
+    more than that in an hour the left end of a picture may be low.
+    """
+    minutes: dict[int, list[int]] = {}
+    for place, query in enumerate(
+        (
+            "SELECT at / 60000 * 60000, count(*) FROM (SELECT received_at_ms AS at FROM inbound"
+            " WHERE channel <> 'timer' ORDER BY id DESC LIMIT ?) WHERE at >= ? AND at < ? GROUP BY 1",
+            "SELECT at / 60000 * 60000, count(*) FROM (SELECT sent_at_ms AS at FROM outbound"
+            " ORDER BY id DESC LIMIT ?) WHERE at >= ? AND at < ? GROUP BY 1",
+        )
+    ):
+        for start, count in db.execute(query, (_TRAFFIC_ROWS, from_ms, until_ms)):
+            minutes.setdefault(start, [0, 0])[place] = count
+    return [(start, came, went) for start, (came, went) in sorted(minutes.items())]
 
 
 def sessions_by_state(db: sqlite3.Connection, now_ms: int) -> list[SessionCount]:

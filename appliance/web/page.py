@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from appliance.message import Lane
-from appliance.observe.counts import Counts, Minute
-from appliance.store.views import Life, MessageRow, life_of, messages_with, recent_messages, sessions_by_state
+from appliance.observe.counts import MINUTES_KEPT, Counts, Minute
+from appliance.store.views import (
+    Life,
+    MessageRow,
+    life_of,
+    messages_with,
+    recent_messages,
+    sessions_by_state,
+    traffic_by_minute,
+)
 from appliance.web import box
 from appliance.web.services import ModemHealth, Services
 
@@ -109,6 +117,7 @@ class Page:
     def __init__(self, services: Services, counts: Counts) -> None:
         self._services = services
         self._counts = counts
+        self._traffic_known = False
         import jinja2  # here: nothing but the page needs it, and a box that starts takes messages first
 
         # Compiled templates are kept in memory by jinja2; the folder belongs to the program.
@@ -175,8 +184,19 @@ class Page:
             "modems": modems,
         }
 
+    async def _remember_traffic(self) -> None:
+        """Once: what the store knows of the hour before this process began to count."""
+        started_ms = self._services.started_ms
+        from_ms = self._services.clock_ms() - MINUTES_KEPT * 60_000
+        minutes = await self._services.store.reader.run(traffic_by_minute, from_ms, started_ms)
+        if not self._traffic_known:
+            self._traffic_known = True
+            self._counts.add_earlier(Minute(*minute) for minute in minutes)
+
     async def _view(self) -> dict[str, Any]:
         services = self._services
+        if not self._traffic_known:
+            await self._remember_traffic()
         base = self._base()
         now_ms: int = base["now_ms"]
         dispatcher, outbound = services.dispatcher.snapshot(), services.outbound()
@@ -196,11 +216,15 @@ class Page:
             "chart": _bars_of(self._counts.last_hour()),
             "disk": disk,
             "memory": box.memory_of_process(),
-            # In minutes, or this part would change (and be sent) at every look.
-            "up_for": box.duration((now_ms - services.started_ms) // 60_000 * 60_000),
+            "up_for": _up_for(now_ms - services.started_ms),
             "local_time": _minute_of_day(now_ms, services.settings.timezone_minutes),
             "zone": _zone_text(services.settings.timezone_minutes),
         }
+
+
+def _up_for(milliseconds: int) -> str:
+    # In minutes, or this part of the page would change (and be sent) at every look.
+    return box.duration(milliseconds // 60_000 * 60_000) if milliseconds >= 60_000 else "less than a minute"
 
 
 def _sample(default_app: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.observe.counts import MINUTES_KEPT, SAMPLE_EVERY, Counts
+from appliance.observe.counts import MINUTES_KEPT, SAMPLE_EVERY, Counts, Minute
 
 T0 = 1_795_000_020_000  # a whole minute
 MINUTE = 60_000
@@ -57,3 +57,12 @@ def test_counts_times_one_request_in_sixteen() -> None:
     assert counts.requests == {("/", 200): 2 * SAMPLE_EVERY}
     assert sum(counts.request_seconds["/"].buckets) == 2
     assert counts.request_seconds["/"].buckets[1] == 2
+
+
+def test_counts_earlier_minutes_are_merged_with_those_counted_since() -> None:
+    clock = Clock()
+    counts = Counts(clock)
+    counts.take({"kind": "in", "id": 1, "state": "accepted"})
+    counts.add_earlier([Minute(T0 - MINUTE, 3, 2), Minute(T0, 1, 1)])
+    counts.take({"kind": "in", "id": 2, "state": "accepted"})
+    assert [tuple(minute) for minute in counts.last_hour()[-2:]] == [(T0 - MINUTE, 3, 2), (T0, 3, 1)]
