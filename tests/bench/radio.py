@@ -6,7 +6,7 @@ For each radio time and number of modems one simulator is started (`outpost simu
 its own, and every program sends to it in turn, back to back, one 70-character message after the other.
 Phones on the simulated network note when each message arrives; so nobody's own clock is believed:
 
-    share     messages per second and modem, between the first and the last arrival, times the radio time
+    share     messages per second and modem, between the fourth and the last arrival, times the radio time
     overhead  what each message took beyond the radio time
 
 For our driver it also prints the gap between the answer to +CMGS and the next AT+CMGS, and the CPU of its
@@ -36,6 +36,7 @@ from radio_peers import PEERS, running
 
 GOALS = {0.2: 0.98, 3.0: 0.998}
 START_S = 20.0
+WARM_UP = 3  # messages left out at the start: programs read operator, clock and subscriber meanwhile
 
 
 class Watcher:
@@ -113,9 +114,8 @@ def simulator(home: Path, modems: int, radio_s: float) -> Iterator[Path]:
 
 def shares(watcher: Watcher, radio_s: float) -> dict[str, Any]:
     """What the phones saw: rate and overhead over all modems, and the slowest of them."""
-    periods = [
-        (times[-1] - times[0]) / (len(times) - 1) for times in watcher.arrivals.values() if len(times) > 1
-    ]
+    steady = [times[WARM_UP:] for times in watcher.arrivals.values()]
+    periods = [(times[-1] - times[0]) / (len(times) - 1) for times in steady if len(times) > 1]
     if not periods:
         return {"arrived": sum(map(len, watcher.arrivals.values())), "share": None}
     mean = len(periods) / sum(1 / period for period in periods)
@@ -157,7 +157,7 @@ def run_peer(peer: Any, link: Path, modems: int, messages: int, radio_s: float, 
 def measure(radio_s: float, modems: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     """All programs on one simulator."""
     rows = []
-    messages = max(args.least, round(args.seconds / radio_s))
+    messages = WARM_UP + max(args.least, round(args.seconds / radio_s))
     with tempfile.TemporaryDirectory(prefix="outpost-radio-") as folder:
         home = Path(folder)
         with simulator(home, modems, radio_s) as link:
@@ -166,12 +166,13 @@ def measure(radio_s: float, modems: int, args: argparse.Namespace) -> list[dict[
             rows.append({"program": "outpost", **base, **shares(watcher, radio_s), **own})
             print_row(rows[-1])
             watcher.close()
-            for peer in PEERS if modems <= args.peer_modems else ():
+            wanted = args.peers.split(",") if modems <= args.peer_modems else []
+            for peer in (peer for peer in PEERS if peer.name in wanted):
                 row = {"program": peer.name, **base, "load": round(os.getloadavg()[0], 2)}
                 if (reason := peer.missing()) is not None:
                     rows.append({**row, "missing": reason})
                     continue
-                few = messages if peer.name == "bare loop" else max(args.least, messages // args.peer_part)
+                few = WARM_UP + max(args.least, messages // args.peer_part)
                 watcher = run_peer(peer, link, modems, few, radio_s, home)
                 rows.append({**row, **shares(watcher, radio_s)})
                 print_row(rows[-1])
@@ -202,6 +203,7 @@ def main() -> int:
     parser.add_argument("--modems", default="1,32", help="how many at once, one or several")
     parser.add_argument("--seconds", type=float, default=20.0, help="of sending, for each run of ours")
     parser.add_argument("--least", type=int, default=5, help="messages at least")
+    parser.add_argument("--peers", default=",".join(peer.name for peer in PEERS), help="which of them")
     parser.add_argument(
         "--peer-modems", type=int, default=1, help="peers run up to this many modems; 0: none"
     )

@@ -32,10 +32,14 @@ def phone_of(position: int) -> str:
 
 
 class GapMeter:
-    """Seconds from the OK behind +CMGS to our next AT+CMGS, seen where bytes enter and leave the driver."""
+    """Seconds from the OK behind +CMGS to our next AT+CMGS, seen where bytes enter and leave the driver.
+
+    interrupted: how often something else was asked in between, such as the health poll.
+    """
 
     def __init__(self) -> None:
         self.gaps_s: list[float] = []
+        self.interrupted = 0
         self._answered: dict[str, float] = {}
         self._accepted: set[str] = set()
 
@@ -46,10 +50,11 @@ class GapMeter:
         elif mark == "<" and text == "OK" and name in self._accepted:
             self._accepted.discard(name)
             self._answered[name] = time.perf_counter()
-        elif mark == ">":
-            answered = self._answered.pop(name, None)  # a health poll in between: no gap of a send
-            if answered is not None and text.startswith("AT+CMGS="):
+        elif mark == ">" and (answered := self._answered.pop(name, None)) is not None:
+            if text.startswith("AT+CMGS="):
                 self.gaps_s.append(time.perf_counter() - answered)
+            else:
+                self.interrupted += 1
 
 
 async def _nothing(*_: Any) -> None:
@@ -57,8 +62,8 @@ async def _nothing(*_: Any) -> None:
 
 
 async def _drive(modem: Modem, recipient: str, messages: int) -> None:
+    (submit,) = submits(recipient, TEXT)
     for _ in range(messages):
-        (submit,) = submits(recipient, TEXT)
         await modem.send(submit)
 
 
@@ -75,8 +80,12 @@ async def measure(link_dir: Path, count: int, messages: int) -> dict[str, Any]:
     ]
     tasks = [asyncio.create_task(modem.run(), name=modem.name) for modem in modems]
     began = time.perf_counter()
-    async with asyncio.timeout(READY_S):
-        await asyncio.gather(*(modem.wait_ready() for modem in modems))
+    ready = asyncio.gather(*(modem.wait_ready() for modem in modems))
+    done, _ = await asyncio.wait({*tasks, ready}, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()  # a modem that gave up says why
+    if ready not in done:
+        raise TimeoutError(f"{[m.health.state for m in modems].count('ready')} of {count} modems are ready")
     ready_s = time.perf_counter() - began
     cpu_before, wall_before = _cpu_s(), time.perf_counter()
     await asyncio.gather(
@@ -93,6 +102,7 @@ async def measure(link_dir: Path, count: int, messages: int) -> dict[str, Any]:
         "wall_s": round(wall_s, 3),
         "cpu_percent": round(100 * cpu_s / wall_s, 2),
         "gaps": len(gaps_ms),
+        "gaps_interrupted": gaps.interrupted,
         "gap_ms_p50": _percentile(gaps_ms, 50),
         "gap_ms_p99": _percentile(gaps_ms, 99),
         "gap_ms_max": _percentile(gaps_ms, 100),
