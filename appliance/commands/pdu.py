@@ -71,17 +71,24 @@ def _each_line(source: BinaryIO, target: BinaryIO, work: Callable[[Line], Line])
             continue
         line_id = None
         try:
-            line = json.loads(raw)
+            line = _parse(raw)
             if not isinstance(line, dict):
                 raise UsageError("a line is one JSON object")
             line_id = line.get("id")
             answer = ({"id": line_id} if "id" in line else {}) | work(line)
-        except (BridgeError, ValueError, RecursionError) as error:
-            answer = {"id": line_id, "error": str(error) or type(error).__name__}
+        except BridgeError as error:
+            answer = {"id": line_id, "error": str(error)}
         # ASCII escapes carry what UTF-8 cannot, such as half a surrogate pair in an echoed id
         target.write(json.dumps(answer, ensure_ascii=not _is_utf8(answer)).encode() + b"\n")
         target.flush()
     return 0
+
+
+def _parse(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not JSON: {error}") from None
 
 
 def _is_utf8(answer: Line) -> bool:
