@@ -77,6 +77,7 @@ class GsmModem:
         self.imei = body + luhn_digit(body)
         self.clock_offset_s: float | None = None  # AT+CCLK= against the network's time
         self.ussd_session: str | None = None
+        self.ussd_packed = personality.ussd_packed
         self.memories: dict[str, MessageMemory] = {
             store: MessageMemory(store, capacity=capacity, base=personality.index_base)
             for store, capacity in personality.storages.items()
@@ -158,6 +159,7 @@ class GsmModem:
         if self.personality.cmee_text_always:
             settings.cmee = 2
         self.settings = settings
+        self.ussd_packed = self.personality.ussd_packed
 
     def power_off(self) -> None:
         """Unplugged, or browned out: nothing is answered, what was in work is lost."""

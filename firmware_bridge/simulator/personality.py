@@ -37,7 +37,8 @@ class Personality(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     the five parameters. fixed: whole answers by command ("+CGMR" or "+CPMS=?"): a list of lines before OK.
     refused: commands that end with `unknown_answer`; hanging: commands that never end.
     empty_slot: +CMGR of an empty slot gives "error" (321) or "ok" (a bare OK).
-    cds_index: +CDSI always names this index and "SM" (EC25, reported). line_end: what ends each line.
+    ussd_packed: USSD goes as packed 7-bit hex. cds_index: +CDSI always names this index and "SM" (EC25,
+    reported). line_end: what ends each line.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Personality(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     cds_index: int | None = None
     deletes_whole_group: bool = False
     csmp_clears_smsc: bool = False
+    ussd_packed: bool = False
     full_notice: str | None = None
     iccid_commands: tuple[str, ...] = ("+CCID",)
     iccid_quoted: bool = True

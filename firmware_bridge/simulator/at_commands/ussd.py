@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from firmware_bridge.pdu.alphabet import decode_gsm7, encode_gsm7
+from firmware_bridge.pdu.septets import pack_septets, unpack_septets
 from firmware_bridge.simulator.answers import Cme
 from firmware_bridge.simulator.at_commands.table import Answer, command, number
 from firmware_bridge.simulator.line import Call, Kind
@@ -12,7 +14,23 @@ if TYPE_CHECKING:
     from firmware_bridge.simulator.modem import GsmModem
 
 
+@command("^USSDMODE")
+def ussd_mode(modem: GsmModem, call: Call) -> Answer:
+    """Huawei: 1 packs USSD into septets, 0 leaves it as text (MODEMS.md section 5)."""
+    if call.kind is Kind.READ:
+        return [f"^USSDMODE: {int(modem.ussd_packed)}"]
+    modem.ussd_packed = number(call.arguments, 0, 1) == 1
+    return []
+
+
 def _read(modem: GsmModem, text: str) -> str:
+    if modem.ussd_packed:
+        try:
+            octets = bytes.fromhex(text)
+        except ValueError:
+            raise Cme(50) from None
+        unpacked = decode_gsm7(unpack_septets(octets, count=len(octets) * 8 // 7))
+        return unpacked.rstrip("\r@")  # fill bits at the end read as one of these
     if modem.settings.cscs == "UCS2":
         try:
             return bytes.fromhex(text).decode("utf-16-be")
@@ -22,6 +40,8 @@ def _read(modem: GsmModem, text: str) -> str:
 
 
 def _show(modem: GsmModem, text: str) -> str:
+    if modem.ussd_packed and text.isascii():
+        return pack_septets(encode_gsm7(text)).hex().upper()
     if modem.settings.cscs == "UCS2" or not text.isascii():
         return text.encode("utf-16-be").hex().upper()
     return text
