@@ -7,7 +7,6 @@ turn's commit.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 from collections.abc import Sequence
@@ -171,17 +170,13 @@ class Incoming:
         except msgspec.DecodeError as error:
             raise from_decode_error(error) from None
         inbound = _inbound(sms, services.clock_ms(), services.settings.region)
-        accepted = await services.store.accept(inbound)
-        if not accepted.duplicate:
-            services.dispatcher.offer(accepted.id, inbound)
-        receipt = {"id": accepted.id, "status": "duplicate" if accepted.duplicate else "accepted"}
-        if not wait_s:
-            return _json(202, receipt)
-        applied = {"Preference-Applied": f"wait={wait_s}"}
-        texts = await services.dispatcher.wait(accepted.id, wait_s)
-        if texts is None:
-            return _json(202, receipt, applied)
-        return _json(200, {"id": accepted.id, "replies": _replies(texts)}, applied)
+        if wait_s:
+            done = await services.dispatcher.converse(inbound, wait_s)
+            applied = {"Preference-Applied": f"wait={wait_s}"}
+            if done.replies is None:
+                return _json(202, _receipt(done), applied)
+            return _json(200, {"id": done.id, "replies": _replies(done.replies)}, applied)
+        return _json(202, _receipt(await services.store.accept(inbound)))
 
     async def _batch(self, body: bytes, wait_s: int | None) -> web.Response:
         services = self._services
@@ -210,36 +205,25 @@ class Incoming:
                 results[place] = _refused(problem, place)
         if not inbounds:
             raise Problem(400, "batch-refused", "No message of the batch was accepted.", results=results)
-        receipts = await services.store.accept_many(inbounds)
-        for place, inbound, accepted in zip(places, inbounds, receipts, strict=True):
-            if not accepted.duplicate:
-                services.dispatcher.offer(accepted.id, inbound)
-            status = "duplicate" if accepted.duplicate else "accepted"
-            results[place] = {"id": accepted.id, "status": status}
-        headers: dict[str, str] = {}
-        code = 202
         if wait_s:
-            headers["Preference-Applied"] = f"wait={wait_s}"
-            code = 200 if await self._fill_replies(results, places, receipts, wait_s) else 202
-        return _json(code, {"results": results}, headers)
+            complete = True
+            for place, done in zip(
+                places, await services.dispatcher.converse_many(inbounds, wait_s), strict=True
+            ):
+                results[place] = _receipt(done)
+                if done.replies is None:
+                    complete = False
+                else:
+                    results[place]["replies"] = _replies(done.replies)
+            headers = {"Preference-Applied": f"wait={wait_s}"}
+            return _json(200 if complete else 202, {"results": results}, headers)
+        for place, accepted in zip(places, await services.store.accept_many(inbounds), strict=True):
+            results[place] = _receipt(accepted)
+        return _json(202, {"results": results})
 
-    async def _fill_replies(
-        self,
-        results: list[dict[str, Any]],
-        places: Sequence[int],
-        receipts: Sequence[Accepted],
-        wait_s: int,
-    ) -> bool:
-        """Add the replies to the results; False when not all came in time."""
-        wait = self._services.dispatcher.wait
-        waits = [asyncio.ensure_future(wait(accepted.id, wait_s)) for accepted in receipts]
-        complete = True
-        for place, texts in zip(places, await asyncio.gather(*waits), strict=True):
-            if texts is None:
-                complete = False
-            else:
-                results[place]["replies"] = _replies(texts)
-        return complete
+
+def _receipt(accepted: Accepted) -> dict[str, Any]:
+    return {"id": accepted.id, "status": "duplicate" if accepted.duplicate else "accepted"}
 
 
 def _queue_full(retry_after_s: float) -> Problem:

@@ -17,6 +17,7 @@ from appliance.message import Inbound
 
 __all__ = [
     "Accepted",
+    "Conversed",
     "Dispatcher",
     "Feed",
     "ModemHealth",
@@ -62,7 +63,10 @@ class Feed(Protocol):
 
 
 class Store(Protocol):
-    """The part of the store that the web layer uses."""
+    """The part of the store that the web layer uses.
+
+    It tells the dispatcher of what it accepted by itself, in the commit's own callback.
+    """
 
     @property
     def reader(self) -> Runner: ...
@@ -75,11 +79,18 @@ class Store(Protocol):
     async def accept_many(self, inbounds: Sequence[Inbound], /) -> Sequence[Accepted]: ...
 
 
+class Conversed(Accepted, Protocol):
+    """The receipt of `Dispatcher.converse`."""
+
+    @property
+    def replies(self) -> list[str] | None: ...
+
+
 class Dispatcher(Protocol):
     """The part of the dispatcher that the web layer uses.
 
-    wait: the texts that answer the sender, [] when there is nothing to say, None when `timeout_s` ran
-    out. Called directly after `offer`, with no suspension in between, so that the turn finds the waiter.
+    converse: accept a message and wait for its turn. `replies` are the texts that answer the sender, []
+    when there is nothing to say, None when `timeout_s` ran out; the message is on disk in any case.
     """
 
     @property
@@ -87,8 +98,10 @@ class Dispatcher(Protocol):
     @property
     def retry_after_s(self) -> float: ...
 
-    def offer(self, inbound_id: int, inbound: Inbound, /) -> None: ...
-    async def wait(self, inbound_id: int, timeout_s: float, /) -> list[str] | None: ...
+    async def converse(self, inbound: Inbound, timeout_s: float, /) -> Conversed: ...
+    async def converse_many(
+        self, messages: Sequence[Inbound], timeout_s: float, /
+    ) -> Sequence[Conversed]: ...
     def snapshot(self) -> Mapping[str, Any]: ...
 
 

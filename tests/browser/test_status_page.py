@@ -44,7 +44,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     store = fakes.MemoryStore()
     services = Services(
         store=store,
-        dispatcher=fakes.RuleDispatcher(),
+        dispatcher=fakes.RuleDispatcher(store),
         settings=WebSettings(data_dir=tmp_path),
         modems=lambda: [fakes.Health()],
     )

@@ -84,27 +84,31 @@ class MemoryStore:
         return [await self.accept(inbound) for inbound in inbounds]
 
 
+@dataclass(frozen=True)
+class Conversed(Receipt):
+    replies: list[str] | None = None
+
+
 @dataclass
 class RuleDispatcher:
     """Answers every message with `rule(text)`; None from the rule means: not within the time allowed."""
 
+    store: MemoryStore
     rule: Callable[[str], list[str] | None] = lambda text: [f"You said {text}"]
     full: bool = False
     retry_after_s: float = 2.2
-    offered: dict[int, Inbound] = field(default_factory=dict)
-    waited: list[tuple[int, float]] = field(default_factory=list)
-    answered: dict[int, list[str] | None] = field(default_factory=dict)
+    waited: list[float] = field(default_factory=list)
     workers: list[dict[str, Any]] = field(
         default_factory=lambda: [{"pid": 4711, "state": "idle", "turns": 12, "rss_bytes": 21_000_000}]
     )
 
-    def offer(self, inbound_id: int, inbound: Inbound, /) -> None:
-        self.offered[inbound_id] = inbound
-        self.answered[inbound_id] = self.rule(inbound.text)
+    async def converse(self, inbound: Inbound, timeout_s: float, /) -> Conversed:
+        self.waited.append(timeout_s)
+        receipt = await self.store.accept(inbound)
+        return Conversed(receipt.id, receipt.duplicate, self.rule(inbound.text))
 
-    async def wait(self, inbound_id: int, timeout_s: float, /) -> list[str] | None:
-        self.waited.append((inbound_id, timeout_s))
-        return self.answered.get(inbound_id)
+    async def converse_many(self, messages: Sequence[Inbound], timeout_s: float, /) -> list[Conversed]:
+        return [await self.converse(inbound, timeout_s) for inbound in messages]
 
     def snapshot(self) -> dict[str, Any]:
         return {"workers": self.workers, "queued": 0, "oldest_ms": None, "full": self.full}
@@ -154,7 +158,8 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
     benches: list[Bench] = []
 
     async def make(**settings: Any) -> Bench:
-        store, dispatcher, modems = MemoryStore(), RuleDispatcher(), [Health()]
+        store, modems = MemoryStore(), [Health()]
+        dispatcher = RuleDispatcher(store)
         services = Services(
             store=store,
             dispatcher=dispatcher,
