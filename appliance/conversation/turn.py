@@ -11,19 +11,21 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["App", "Effect", "Event", "Reply", "Session", "Turn"]
+__all__ = ["App", "Effect", "Event", "Leaving", "Reply", "Session", "Turn"]
 
 
 class Session(msgspec.Struct, kw_only=True):
     """What is remembered of one person between two texts; one row, keyed by the sender.
 
     app: the app that has the word. state: that app's state name. data: its own fields, plain JSON.
-    aside: sessions of other apps that can be resumed, by app name. language: ISO 639 code, "" until known.
+    aside: what other apps left to be resumed, by app name: state, data, expires_at_ms, wake_at_ms.
+    language: ISO 639 code, "" until known.
     history: last texts, oldest first, as [direction "<" or ">", at_ms, text]; the kit keeps at most 10.
     language_set: they chose it with LANG, so the language of a text changes nothing.
     opted_out: they said STOP; what they send is still answered.
     expires_at_ms: after it the state is gone, the language and history are not.
-    wake_at_ms: when the app wants an Event of kind "timer"; None: never.
+    wakes: the alarm of the app that has the word, by its name (the shell's). wake_at_ms: when the app wants
+    an Event of kind "timer", None: never; in the stored row the first alarm of any app.
     """
 
     sender: str
@@ -34,6 +36,7 @@ class Session(msgspec.Struct, kw_only=True):
     language: str = ""
     language_set: bool = False
     opted_out: bool = False
+    wakes: dict[str, int] = {}
     history: list[tuple[str, int, str]] = []
     expires_at_ms: int = 0
     wake_at_ms: int | None = None
@@ -42,9 +45,10 @@ class Session(msgspec.Struct, kw_only=True):
 class Event(msgspec.Struct, kw_only=True):
     """What an app is called with.
 
-    kind: "text" (a person's message), "timer" (wake_at_ms came), "effect" (one of the turn's effects
-    was refused: the app is called again in the same turn with the session as it was before, and what it
-    returns replaces the first answer; the text and everything else of the message are still there).
+    kind: "text" (a person's message), "open" (the menu or a keyword chose this app: say where we are),
+    "timer" (wake_at_ms came), "effect" (one of the turn's effects was refused: the app is called again in
+    the same turn with the session as it was before, and what it returns replaces the first answer; the text
+    and everything else of the message are still there).
     now_ms: the time of the turn. at_ms: when the person sent it. effect/reason/detail: the refused
     effect's name, the reason in a word, and data that helps to answer (seats left, for one).
     attempt: 0 for the first call of the turn, then 1, 2 ... for each refused effect.
@@ -92,15 +96,30 @@ class Turn(msgspec.Struct, kw_only=True):
     understood: dict[str, Any] = {}
 
 
+class Leaving(msgspec.Struct, kw_only=True):
+    """What an app does when STOP cuts it short: what it gives back, and whom it tells (never the sender)."""
+
+    effects: list[Effect] = []
+    replies: list[Reply] = []
+
+
 class App(Protocol):
     """A conversation. `look` is the app's own read-only view of stored data, a Protocol it declares.
 
-    leave: the effects that give back whatever the session holds, when STOP or the end of the session cuts
-    the dialogue short.
+    name: of its folder, its effects and its look-up. opens: concepts of the phrase files ("chat", "ask") that
+    choose it when a text begins with one. lifetime_ms: how long after the last text its state is kept; None:
+    as configured. title: its line in the menu. holds_word: in this state every text is the app's, so that no
+    keyword of another app may take it away (people talk to each other).
     """
 
     name: str
+    opens: frozenset[str]
+    lifetime_ms: int | None
+
+    def title(self, language: str) -> str: ...
+
+    def holds_word(self, session: Session) -> bool: ...
 
     def turn(self, session: Session, event: Event, look: Any) -> Turn: ...
 
-    def leave(self, session: Session, event: Event) -> list[Effect]: ...
+    def leave(self, session: Session, event: Event, look: Any) -> Leaving: ...

@@ -24,7 +24,7 @@ from appliance.conversation.money import money
 from appliance.conversation.phrases import Language
 from appliance.conversation.text import fold
 from appliance.conversation.travel import Ticket, Trip
-from appliance.conversation.turn import Effect, Event, Reply, Session, Turn
+from appliance.conversation.turn import Effect, Event, Leaving, Reply, Session, Turn
 
 __all__ = ["BookingApp"]
 
@@ -67,6 +67,8 @@ class BookingApp:
     """Bus tickets. Holds no state between turns but the phrases and the words."""
 
     name = "booking"
+    opens = frozenset({"book", "ticket"})
+    lifetime_ms = None
 
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
@@ -78,10 +80,19 @@ class BookingApp:
         """Answer one event. Raises nothing for any text."""
         return _Talk(self, session, event, look).run()
 
-    def leave(self, session: Session, event: Event) -> list[Effect]:
+    def title(self, language: str) -> str:
+        """Its line in the menu."""
+        return self.kit.say(language, "booking.title")
+
+    def holds_word(self, session: Session) -> bool:
+        """Never: a keyword of another conversation sets the booking aside."""
+        return False
+
+    def leave(self, session: Session, event: Event, look: BookingView) -> Leaving:
         """Give back what the session holds unpaid."""
         data = msgspec.convert(session.data, Dialogue) if session.data else Dialogue()
-        return [Effect(name="booking.release", args={"reason": "left"})] if data.holds else []
+        held = [Effect(name="booking.release", args={"reason": "left"})] if data.holds else []
+        return Leaving(effects=held)
 
 
 class _Talk:
@@ -103,7 +114,9 @@ class _Talk:
     def run(self) -> Turn:
         self._close_holds()
         before = self.state
-        if self.event.kind == "timer":
+        if self.event.kind == "open":
+            self._open()
+        elif self.event.kind == "timer":
             pass  # the holds that ran out are all a timer is for
         elif self.event.kind == "effect" and self._refused():
             pass
@@ -286,6 +299,13 @@ class _Talk:
         self.replies.append(Reply(text=text))
 
     # -- menu
+
+    def _open(self) -> None:
+        """Come back from the menu: the open question again, or what can be chosen."""
+        if self.state is State.IDLE or not self.data.last:
+            self._menu()
+        else:
+            self._reply(self.data.last)
 
     def _menu(self) -> None:
         self._step(Step.LEFT)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from appliance.conversation.shell import HISTORY, Shell
-from appliance.conversation.turn import Effect, Event, Reply, Session, Turn
+from appliance.conversation.turn import Effect, Event, Leaving, Reply, Session, Turn
 
 MINUTE = 60_000
 ABEBE = "+251911111111"
@@ -16,8 +16,16 @@ ABEBE = "+251911111111"
 class Echo:
     """Says what it hears; `hold` makes it hold something, `wake` asks for a timer."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *opens: str) -> None:
         self.name = name
+        self.opens = frozenset(opens)
+        self.lifetime_ms = None
+
+    def title(self, language: str) -> str:
+        return f"title of {self.name}"
+
+    def holds_word(self, session: Session) -> bool:
+        return session.state == "HOLDING"
 
     def turn(self, session: Session, event: Event, look: Any) -> Turn:
         changes: dict[str, Any] = {}
@@ -28,8 +36,8 @@ class Echo:
         said = f"{self.name} {event.kind} {event.text} {session.state}"
         return Turn(session=msgspec.structs.replace(session, **changes), replies=[Reply(text=said)])
 
-    def leave(self, session: Session, event: Event) -> list[Effect]:
-        return [Effect(name=f"{self.name}.release")] if session.data else []
+    def leave(self, session: Session, event: Event, look: Any) -> Leaving:
+        return Leaving(effects=[Effect(name=f"{self.name}.release")] if session.data else [])
 
 
 @pytest.fixture
@@ -132,3 +140,60 @@ def test_turn_session_of_an_app_that_is_gone_begins_anew(shell: Shell) -> None:
 def test_turn_session_survives_the_way_to_a_worker_and_back(shell: Shell) -> None:
     session = shell.turn(Session(sender=ABEBE), text("hold"), {}).session
     assert msgspec.json.decode(msgspec.json.encode(session), type=Session) == session
+
+
+@pytest.fixture
+def several() -> Shell:
+    """Two conversations on one number."""
+    return Shell(
+        {"conversation": {"default_app": "one"}},
+        {"one": Echo("one", "book"), "two": Echo("two", "chat")},
+    )
+
+
+def test_menu_lists_the_conversations_and_a_number_chooses(several: Shell) -> None:
+    turn = several.turn(Session(sender=ABEBE), text("menu"), {})
+    assert turn.replies[0].text.split("\n")[1:3] == ["1) title of one", "2) title of two"]
+    turn = several.turn(turn.session, text("2"), {})
+    assert (turn.session.app, turn.replies[0].text) == ("two", "two open 2 IDLE")
+
+
+def test_menu_number_that_is_not_there_shows_the_menu_again(several: Shell) -> None:
+    session = several.turn(Session(sender=ABEBE), text("menu"), {}).session
+    assert several.turn(session, text("7"), {}).replies[0].text.startswith("Choose:")
+
+
+def test_keyword_sets_aside_and_resumes(several: Shell) -> None:
+    session = several.turn(Session(sender=ABEBE), text("wake"), {}).session
+    turn = several.turn(session, text("chat"), {})
+    assert (turn.session.app, turn.session.state) == ("two", "IDLE")
+    assert turn.session.wake_at_ms == session.wake_at_ms
+    turn = several.turn(turn.session, text("book something"), {})
+    assert turn.replies[0].text == "one text book something WAITING"
+
+
+def test_keyword_is_just_a_word_while_the_app_holds_it(several: Shell) -> None:
+    session = several.turn(Session(sender=ABEBE), text("hold"), {}).session
+    assert several.turn(session, text("chat with me"), {}).session.app == "one"
+
+
+def test_timer_of_an_app_that_stands_aside_reaches_it(several: Shell) -> None:
+    session = several.turn(Session(sender=ABEBE), text("wake"), {}).session
+    session = several.turn(session, text("chat"), {}).session
+    turn = several.turn(session, Event(kind="timer", sender=ABEBE, now_ms=60 * MINUTE), {})
+    assert [reply.text for reply in turn.replies] == ["one timer  WAITING"]
+    assert (turn.session.app, turn.session.wake_at_ms) == ("two", None)
+
+
+def test_stop_leaves_the_apps_that_stand_aside_too(several: Shell) -> None:
+    session = several.turn(Session(sender=ABEBE), text("hold"), {}).session
+    session = several.turn(session, text("menu"), {}).session
+    turn = several.turn(session, text("STOP"), {})
+    assert [effect.name for effect in turn.effects] == ["one.release", "person.opt_out"]
+
+
+def test_aside_state_ends_with_its_lifetime(several: Shell) -> None:
+    session = several.turn(Session(sender=ABEBE), text("hold"), {}).session
+    session = several.turn(session, text("menu"), {}).session
+    turn = several.turn(session, text("book now please", 16), {})
+    assert turn.replies[0].text == "one text book now please IDLE"
