@@ -1,6 +1,6 @@
 """How near the driver comes to what the radio allows, beside gammu-smsd and smstools3.
 
-    python tests/bench/radio.py [--radio 0.2,3] [--modems 1,32] [--seconds 20] [--peer-modems 1]
+    python tests/bench/radio.py [--radio 0.2,3] [--modems 1,32] [--seconds 20] [--peers "bare loop,gammu-smsd"]
 
 For each radio time and number of modems one simulator is started (`outpost simulate`), in a process of
 its own, and every program sends to it in turn, back to back, one 70-character message after the other.
@@ -205,7 +205,7 @@ def main() -> int:
     parser.add_argument("--least", type=int, default=5, help="messages at least")
     parser.add_argument("--peers", default=",".join(peer.name for peer in PEERS), help="which of them")
     parser.add_argument(
-        "--peer-modems", type=int, default=1, help="peers run up to this many modems; 0: none"
+        "--peer-modems", type=int, default=32, help="peers run up to this many modems; 0: none"
     )
     parser.add_argument("--peer-part", type=int, default=4, help="peers send one message in so many of ours")
     parser.add_argument("--json", type=Path, default=ROOT / "var" / "bench" / "radio.json")

@@ -130,7 +130,7 @@ class Smstools:
         for position in range(len(ports)):
             for number in range(messages):
                 text = f"To: {phone_of(position)[1:]}\n\n{TEXT}"
-                (base / "queue" / names[position] / f"message{number:04}").write_text(text)
+                (base / "queue" / names[position] / f"{names[position]}.{number:04}").write_text(text)
         program = shutil.which("smsd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "smsd"
         with running([program, "-t", "-c", str(config)], base / "log"):
             yield
