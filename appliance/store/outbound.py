@@ -7,12 +7,14 @@ Ops run in the writer thread inside a group commit (see `writer.py`). Each retur
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from appliance.message import OUTBOUND_MOVES, Lane, Outbound, OutboundState
+from appliance.store import webhooks
+from appliance.store.bulk import BulkInsert
 
 __all__ = [
     "Change",
@@ -24,6 +26,7 @@ __all__ = [
     "cancel",
     "claim",
     "insert",
+    "insert_many",
     "load_queue",
     "move",
     "recover",
@@ -124,37 +127,50 @@ class PartResult(msgspec.Struct, frozen=True, kw_only=True):
     actor: str = "us"
 
 
+_COLUMNS: Final = (
+    "recipient, text, lane, in_reply_to, client_id, route, channel, state, want_report, created_at_ms,"
+    " next_attempt_ms, expires_at_ms, deadline_ms, sent_at_ms, final_at_ms"
+)
+_INSERT: Final = f"INSERT INTO outbound ({_COLUMNS}) VALUES ({','.join('?' * 15)})"
+_INSERT_MANY: Final = BulkInsert(f"INSERT INTO outbound ({_COLUMNS})", 15)
+
+
 def insert(db: sqlite3.Connection, message: Outbound, now_ms: int, *, handed_over: bool = False) -> int:
     """Put a message on its queue and return its id.
 
     handed_over: its text went back in the body of the HTTP call that asked, so nothing is to be sent.
     """
+    row = db.execute(_INSERT, _new_row(message, now_ms, handed_over)).lastrowid
+    assert row is not None
+    return row
+
+
+def insert_many(db: sqlite3.Connection, messages: Iterable[tuple[Outbound, int, bool]]) -> list[int]:
+    """`insert` for each (message, now_ms, handed_over), in a few statements; returns the ids in order."""
+    return _INSERT_MANY.ids(db, [_new_row(*each) for each in messages])
+
+
+def _new_row(message: Outbound, now_ms: int, handed_over: bool) -> tuple[Any, ...]:
     expires = message.expires_at_ms
     if expires is None:
         expires = max(now_ms, message.not_before_ms) + VALIDITY_MS[message.lane]
-    row = db.execute(
-        "INSERT INTO outbound (recipient, text, lane, in_reply_to, client_id, route, channel, state,"
-        " want_report, created_at_ms, next_attempt_ms, expires_at_ms, deadline_ms, sent_at_ms, final_at_ms)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id",
-        (
-            message.recipient,
-            message.text,
-            message.lane,
-            message.in_reply_to,
-            message.client_id,
-            message.route,
-            "http" if handed_over else "",
-            OutboundState.SENT if handed_over else OutboundState.QUEUED,
-            int(message.want_report and not handed_over),
-            now_ms,
-            message.not_before_ms,
-            expires,
-            None if handed_over else expires,
-            now_ms if handed_over else None,
-            now_ms if handed_over else None,
-        ),
-    ).fetchone()
-    return int(row[0])
+    return (
+        message.recipient,
+        message.text,
+        message.lane,
+        message.in_reply_to,
+        message.client_id,
+        message.route,
+        "http" if handed_over else "",
+        "sent" if handed_over else "queued",
+        int(message.want_report and not handed_over),
+        now_ms,
+        message.not_before_ms,
+        expires,
+        None if handed_over else expires,
+        now_ms if handed_over else None,
+        now_ms if handed_over else None,
+    )
 
 
 def active_keys(db: sqlite3.Connection) -> list[tuple[QueueKey, int]]:
@@ -478,6 +494,7 @@ def move(
         (state, reason, deadline, final, state, now_ms, outbound_id),
     )
     trace(db, outbound_id, now_ms, state, actor, reason)
+    _tell_client(db, outbound_id, now_ms, actor)
     return [Change(outbound_id, state, reason)]
 
 
@@ -505,7 +522,32 @@ def _doubt(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str, a
         (reason, now_ms + DOUBT_GRACE_MS[row[0]], outbound_id),
     )
     trace(db, outbound_id, now_ms, OutboundState.UNCERTAIN, actor, reason)
+    _tell_client(db, outbound_id, now_ms, actor)
     return [Change(outbound_id, OutboundState.UNCERTAIN, reason)]
+
+
+def _tell_client(db: sqlite3.Connection, outbound_id: int, now_ms: int, actor: str) -> None:
+    """Write the event of a client's message into the webhook outbox, in this transaction."""
+    row = db.execute(
+        "SELECT client_id, recipient, state, reason, lane, segments, attempts, doubted"
+        " FROM outbound WHERE id = ?",
+        (outbound_id,),
+    ).fetchone()
+    client_id, recipient, state, reason, lane, segments, attempts, doubted = row
+    if not client_id:
+        return
+    data = {
+        "id": f"out_{outbound_id}",
+        "to": recipient,
+        "status": state,
+        "reason": reason,
+        "said_by": actor,
+        "lane": lane,
+        "segments": segments,
+        "attempts": attempts,
+        "may_be_double": bool(doubted),
+    }
+    webhooks.emit(db, client_id, f"message.{state}", data, recipient, now_ms)
 
 
 def _close_untried(db: sqlite3.Connection, outbound_id: int) -> None:
