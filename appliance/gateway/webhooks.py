@@ -200,7 +200,8 @@ class WebhookService:
         except TimeoutError:
             return None, f"no answer in {TIMEOUT_S:g} s", None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return None, str(error) or type(error).__name__, None
+            cause = getattr(error, "os_error", None) or error  # aiohttp wraps what the system said
+            return None, str(cause) or type(error).__name__, None
 
 
 def _retry_after(headers: Any) -> int | None:
