@@ -14,6 +14,7 @@ from pathlib import Path
 from appliance import loop
 from firmware_bridge.simulator import ModemSpec, NetworkSettings, Simulator
 from firmware_bridge.simulator.personality import personality_names
+from firmware_bridge.simulator.scenario import scenario_names
 
 __all__ = ["configure", "run"]
 
@@ -51,6 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=personality_names(),
         help="behave like this family of modems (default generic); again for each further modem",
     )
+    parser.add_argument(
+        "--scenario", choices=scenario_names(), help="a field trouble by name, on every modem, from the start"
+    )
     parser.add_argument("--pin", help="the SIMs ask for this PIN")
     parser.add_argument(
         "--unattached",
@@ -86,6 +90,9 @@ async def _simulate(args: argparse.Namespace) -> int:
             for name, port in simulator.ports.items():
                 modem = simulator.world.modems[name]
                 print(f"{port}  {modem.number}  {modem.personality.name}", flush=True)
+            if args.scenario:
+                for name in simulator.ports:
+                    simulator.scenario(name, args.scenario)
             print(f"{args.link / 'control.sock'}  control", flush=True)
             if args.until_eof:
                 with _ending_with_stdin(running, ended):

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from firmware_bridge.errors import BridgeError
+from firmware_bridge.simulator import scenario
+from firmware_bridge.simulator.acts import Act, perform
+from firmware_bridge.simulator.faults import Rule
 from firmware_bridge.simulator.phone import Phone
 
 if TYPE_CHECKING:
@@ -157,12 +160,64 @@ def _network(client: _Client, **changes: Any) -> dict[str, Any]:
     return {}
 
 
+def _chosen(client: _Client, modem: str | None) -> list[str]:
+    """The modem that is meant, or all."""
+    modems = client.simulator.world.modems
+    if modem is None:
+        return list(modems)
+    if modem not in modems:
+        raise BadRequest(f"no modem {modem!r}; there are: {', '.join(modems)}")
+    return [modem]
+
+
+def _fault(client: _Client, modem: str | None = None, **rule: Any) -> dict[str, Any]:
+    """Put a rule in force: point, do, match, skip, times, chance, seconds, code, text."""
+    for name in _chosen(client, modem):
+        client.simulator.world.faults.add(msgspec.convert({**rule, "modem": name}, Rule))
+    return {}
+
+
+def _act(client: _Client, modem: str | None = None, **act: Any) -> dict[str, Any]:
+    """Let something befall a modem now: do, seconds, code, count, text."""
+    wanted = msgspec.convert(act, Act)
+    for name in _chosen(client, modem):
+        perform(client.simulator.world, client.simulator.world.modems[name], wanted)
+    return {}
+
+
+def _scenario(client: _Client, name: str, modem: str | None = None) -> dict[str, Any]:
+    for each in _chosen(client, modem):
+        client.simulator.scenarios.append(scenario.start(client.simulator.world, each, name))
+    return {"about": scenario.load_scenario(name).about}
+
+
+def _scenarios(client: _Client) -> dict[str, Any]:
+    return {"scenarios": {name: scenario.load_scenario(name).about for name in scenario.scenario_names()}}
+
+
+def _clear(client: _Client, modem: str | None = None) -> dict[str, Any]:
+    """Take all faults back, of one modem or of all; scenarios end."""
+    if modem is None:
+        for running in client.simulator.scenarios:
+            running.stop()
+        client.simulator.scenarios.clear()
+    for name in _chosen(client, modem):
+        client.simulator.world.faults.clear(name)
+        client.simulator.world.modems[name].line.become("")
+    return {}
+
+
 _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "attach": _attach,
     "detach": _detach,
     "send": _send,
     "state": _state,
     "network": _network,
+    "fault": _fault,
+    "act": _act,
+    "scenario": _scenario,
+    "scenarios": _scenarios,
+    "clear": _clear,
 }
 
 

@@ -14,17 +14,29 @@ import msgspec
 
 __all__ = ["POINTS", "Faults", "Rule"]
 
-# Where a fault can strike, and what the rule's `match` is held against there.
-POINTS: Final = {
-    "command": "a command line, without AT",
-    "prompt": "the number of octets asked for, before the prompt is given",
-    "pdu": "the recipient, after Ctrl-Z and before the radio",
-    "submit": "the recipient, at the SMSC",
-    "result": "the recipient, after the SMSC accepted and before the modem says so",
-    "deliver": "the sender, when a message reaches the modem",
-    "report": "the recipient, when a status report is due",
-    "delete": "the index, at AT+CMGD",
-    "urc": "the unsolicited line about to be said",
+# Where a fault can strike: what `match` is held against there, and what can be done there.
+POINTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
+    "command": (
+        "a command line, without AT",
+        frozenset({"error", "swallow", "hang", "delay", "reset", "garbage", "urc"}),
+    ),
+    "prompt": (
+        "the number of octets, before the prompt",
+        frozenset({"delay", "swallow", "text", "urc", "hang", "refuse"}),
+    ),
+    "pdu": (
+        "the recipient, after Ctrl-Z and before the radio",
+        frozenset({"refuse", "error", "hang", "brownout", "swallow", "delay"}),
+    ),
+    "submit": ("the recipient, at the SMSC", frozenset({"refuse", "lie"})),
+    "result": (
+        "the recipient, when the SMSC has the message and the modem is about to say so",
+        frozenset({"swallow", "error", "hang", "brownout", "delay"}),
+    ),
+    "deliver": ("the sender, when a message reaches the modem", frozenset({"lose", "double"})),
+    "report": ("the recipient, when a report is due", frozenset({"lose", "delay", "double", "shuffle"})),
+    "delete": ("the index, at AT+CMGD", frozenset({"ignore", "refuse", "swallow"})),
+    "urc": ("the unsolicited line about to be said", frozenset({"lose"})),
 }
 
 
@@ -49,6 +61,9 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.point not in POINTS:
             raise ValueError(f"fault point {self.point!r}; want one of {', '.join(POINTS)}")
+        verbs = POINTS[self.point][1]
+        if self.do not in verbs:
+            raise ValueError(f"{self.point}: do {self.do!r}; want one of {', '.join(sorted(verbs))}")
 
 
 class Faults:

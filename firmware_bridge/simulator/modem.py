@@ -15,6 +15,7 @@ from firmware_bridge.pdu import Deliver, StatusReport
 from firmware_bridge.simulator.answers import AtRefusal, Cme, Unknown
 from firmware_bridge.simulator.at_commands import find_handler
 from firmware_bridge.simulator.at_commands.table import LATER, Answer
+from firmware_bridge.simulator.bad_line import BadLine
 from firmware_bridge.simulator.faults import Faults
 from firmware_bridge.simulator.inbox import Inbox
 from firmware_bridge.simulator.line import Call, Kind, LineError, parse_line
@@ -34,6 +35,8 @@ _CR: Final = 0x0D
 _LF: Final = 0x0A
 _BACKSPACE: Final = 0x08
 _NOT_ECHOED: Final = bytes([CTRL_Z, ESC])
+
+_TIMERS_KEPT: Final = 32  # sweep out the timers that ran when there are twice as many
 
 MAX_LINE: Final = 1024  # V.250 5.2.1 leaves it to the modem; real buffers hold 256 to 2048
 MAX_PROMPT: Final = 2048  # a PDU of 176 octets is 352 hex digits; text in UCS-2 hex is longer
@@ -88,7 +91,10 @@ class GsmModem:
         self.settings = Settings()
         self.radio = Radio(self)
         self.inbox = Inbox(self)
+        self.port_name = name  # what its port is called; a re-plugged device may get another name
+        self.line = BadLine(timeline, rng, self._put)  # a good one until a fault makes it bad
         self._timers: list[Timer] = []
+        self._timers_kept = _TIMERS_KEPT
         self._output: deque[bytes] = deque()
         self._output_size = 0
         self._input = bytearray()
@@ -128,9 +134,7 @@ class GsmModem:
 
     def boot(self) -> None:
         """Power-up: settings are gone, memories stay, the banner is said, registration begins."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._cancel_timers()
         self.boots += 1
         came_back = not self.powered
         self.powered, self.hung = True, False
@@ -166,23 +170,39 @@ class GsmModem:
         if self.powered and self.on_power is not None:
             self.on_power(False)
         self.powered = False
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._cancel_timers()
         self.radio.power_off()
         self.inbox.forget()
         self._output.clear()
         self._output_size = 0
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self.line.cut()
 
     def hang(self) -> None:
         """The firmware hangs: bytes are swallowed, nothing is said, the radio is dead."""
         self.hung = True
         self.radio.power_off()
 
+    def wake(self) -> None:
+        """A hang-up of the line ends: what was typed meanwhile is lost, the modem goes on as it was."""
+        if self.hung and self.powered:
+            self.hung = False
+            self._input.clear()
+            self._line.clear()
+            self._calls.clear()
+            self._busy, self._prompt = False, None
+            self.radio.search(self.personality.registered_s)
+
     def schedule(self, delay_s: float, action: Callable[[], object]) -> Timer:
         """An action that dies with the power."""
         timer = self.timeline.after(delay_s, action)
-        self._timers = [t for t in self._timers if t.waiting]
+        if len(self._timers) > 2 * self._timers_kept:
+            self._timers = [kept for kept in self._timers if kept.waiting]
+            self._timers_kept = max(_TIMERS_KEPT, len(self._timers))
         self._timers.append(timer)
         return timer
 
@@ -209,9 +229,11 @@ class GsmModem:
         return pieces
 
     def emit(self, data: bytes) -> None:
-        """Put bytes on the wire, unless the modem is dead."""
-        if not data or self.hung or not self.powered:
-            return
+        """Put bytes on the line, unless the modem is dead."""
+        if data and self.powered and not self.hung:
+            self.line.carry(data)
+
+    def _put(self, data: bytes) -> None:
         self._output.append(data)
         self._output_size += len(data)
         while self._output_size > MAX_OUTPUT:
@@ -450,6 +472,8 @@ class GsmModem:
                     delay_s += fault.seconds
                 case "swallow":
                     return LATER
+                case "urc":  # said behind the prompt, where the PDU is about to be echoed
+                    prompt += f"\r\n{fault.text}\r\n"
                 case "text":
                     prompt = fault.text
                 case "hang":

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from firmware_bridge.pdu import Deliver, StatusReport, Submit
+from firmware_bridge.pdu import Address, Deliver, StatusReport, Submit, delivers
 from firmware_bridge.simulator import relay
 from firmware_bridge.simulator.faults import Faults
 from firmware_bridge.simulator.timeline import Timeline, Timer
@@ -276,11 +276,19 @@ class Network:
         return message
 
     def deliver(self, sender: str, recipient: str, text: str) -> list[Message]:
-        """A text from any number or name at all, without a phone: straight into the SC. Returns its parts."""
+        """A text from any number or name at all, without a phone and past all faults. Returns its parts."""
         self._next_reference = self._next_reference % 255 + 1
         parts = relay.compose(recipient, text, reference=self._next_reference)
-        accepted = [self.submit(sender, part, 0) for part in parts]
-        return [message for message in accepted if message is not None]
+        self.counts["accepted"] += len(parts)
+        clock = self.timeline
+        return [
+            self._hold(sender, part, 0, clock.utc_ms, clock.now + self._validity_s(part)) for part in parts
+        ]
+
+    def specimens(self, sender: str, text: str) -> list[Deliver]:
+        """The DELIVERs of a text, stamped now, without sending them: for filling stores."""
+        stamp = relay.stamp(self.timeline.utc_ms, self.settings)
+        return list(delivers(sender, text, stamp, sca=Address.parse(self.settings.smsc)))
 
     def _validity_s(self, submit: Submit) -> float:
         validity = relay.validity_seconds(submit, now_ms=self.timeline.utc_ms)

@@ -140,6 +140,16 @@ class Radio:
         if trouble is not None:
             raise Cms(trouble[0]) if sms else Cme(trouble[1])
 
+    def set_sim(self, state: str) -> None:
+        """The SIM is "present", "absent", "busy" or "failed" from now on."""
+        if state not in ("present", "absent", "busy", "failed"):
+            raise ValueError(f"SIM {state!r}; want present, absent, busy or failed")
+        self.sim_state = state
+        if state == SIM_PRESENT:
+            self.search(self._modem.personality.registered_s)
+        elif state in ("absent", "failed"):
+            self._set_status(IDLE)
+
     def be_busy(self, seconds: float) -> None:
         """The SIM answers "busy" for a while."""
         self._sim_busy_until = self._modem.timeline.now + seconds

@@ -16,7 +16,7 @@ __all__ = ["Timeline", "Timer"]
 
 # An action may schedule others for the same moment. More than this many at one moment is a loop that
 # would never let time go on: a bug in the simulator, told as one.
-_MAX_AT_ONE_MOMENT: Final = 1_000_000
+_MAX_AT_ONE_MOMENT: Final = 100_000
 
 
 class Timer:
