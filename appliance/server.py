@@ -21,6 +21,7 @@ from appliance.conversation.phrases import PhraseErrors
 from appliance.conversation.shell import Shell
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit, StartRefused
+from appliance.gateway.webhooks import WebhookService
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.outbound.service import OutboundService
 from appliance.store import timetable, views
@@ -87,6 +88,10 @@ class Appliance:
         undo.push_async_callback(self.dispatcher.stop)
         for modem_config in config.modem:
             self._add_modem(modem_config)
+        self.webhooks = WebhookService(store, self.clock_ms, trusted=lambda: self.clock.trusted)
+        await self.webhooks.start()
+        undo.push_async_callback(self.webhooks.stop)
+        undo.callback(store.feed.subscribe(lambda change: self.webhooks.wake()))
         await self._start_web()
         control = ControlSocket(
             config.control_socket,
@@ -141,6 +146,11 @@ class Appliance:
                 pin=config.pin,
                 smsc=config.smsc,
                 profile=config.profile,
+                imei=config.imei,
+                iccid=config.iccid,
+                ussd_allow=config.ussd_allow,
+                canary_number=config.canary_number,
+                canary_s=config.canary_s,
             ),
             on_deliver=inbox.on_deliver,
             on_status_report=inbox.on_status_report,
