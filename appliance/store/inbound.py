@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from appliance.message import Inbound, InboundState
+from appliance.store.bulk import BulkInsert, combine, select_in
 
 __all__ = [
     "Accepted",
     "Judge",
     "Waiting",
     "accept",
+    "accept_bulk",
     "accept_many",
     "count_waiting",
     "get",
@@ -28,10 +30,16 @@ __all__ = [
     "waiting_of",
 ]
 
-_INSERT: Final = (
+_NEW: Final = (
     "INSERT INTO inbound (channel, sender, recipient, text, natural_key, partial, sent_at_ms,"
-    " received_at_ms, state, reason) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+    " received_at_ms, state, reason, handled_at_ms)"
 )
+_INSERT: Final = f"{_NEW} VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+_INSERT_MANY: Final = BulkInsert(_NEW, 11)
+BULK_FROM: Final = 3  # below it the look-up of known keys costs more than it saves
+_ACCEPTED: Final = InboundState.ACCEPTED  # enum members cost 50 ns a look-up, and this runs per message
+_GUARDED: Final = InboundState.GUARDED
+_HANDLED: Final = InboundState.HANDLED
 _COLUMNS: Final = "channel, sender, recipient, text, received_at_ms, sent_at_ms, natural_key, partial"
 
 Judge = Callable[[sqlite3.Connection, Inbound], str | None]
@@ -54,27 +62,20 @@ class Waiting(NamedTuple):
     attempts: int
 
 
-def accept(db: sqlite3.Connection, inbound: Inbound, judge: Judge | None = None) -> Accepted:
-    """Store one message. The same natural key again is the same message: nothing is written."""
-    reason = None if judge is None else judge(db, inbound)
-    state = InboundState.ACCEPTED if reason is None else InboundState.GUARDED
-    cursor = db.execute(
-        _INSERT,
-        (
-            inbound.channel,
-            inbound.sender,
-            inbound.recipient,
-            inbound.text,
-            inbound.natural_key,
-            inbound.partial,
-            inbound.sent_at_ms,
-            inbound.received_at_ms,
-            state,
-            reason or "",
-        ),
-    )
+def accept(
+    db: sqlite3.Connection,
+    inbound: Inbound,
+    judge: Judge | None = None,
+    handled_at_ms: int | None = None,
+) -> Accepted:
+    """Store one message. The same natural key again is the same message: nothing is written.
+
+    handled_at_ms: its turn is committed in this very transaction, so it never waits for one.
+    """
+    row = _new_row(inbound, None if judge is None else judge(db, inbound), handled_at_ms)
+    cursor = db.execute(_INSERT, row)
     if cursor.rowcount == 1 and cursor.lastrowid is not None:
-        return Accepted(cursor.lastrowid, False, state)
+        return Accepted(cursor.lastrowid, False, row[8])
     row = db.execute("SELECT id, state FROM inbound WHERE natural_key = ?", (inbound.natural_key,)).fetchone()
     return Accepted(row[0], True, InboundState(row[1]))
 
@@ -83,7 +84,66 @@ def accept_many(
     db: sqlite3.Connection, messages: Sequence[Inbound], judge: Judge | None = None
 ) -> list[Accepted]:
     """`accept` for each, in order; a key that repeats inside the list is a duplicate of the first."""
-    return [accept(db, inbound, judge) for inbound in messages]
+    return accept_bulk(db, [(message, judge, None) for message in messages])
+
+
+@combine(accept_many)
+def _accept_many_together(db: sqlite3.Connection, calls: list[tuple[Any, ...]]) -> list[list[Accepted]]:
+    found = iter(accept_bulk(db, [(each, judge, None) for messages, judge in calls for each in messages]))
+    return [[next(found) for _ in messages] for messages, _ in calls]
+
+
+def accept_bulk(
+    db: sqlite3.Connection, messages: Sequence[tuple[Inbound, Judge | None, int | None]]
+) -> list[Accepted]:
+    """`accept` for each (message, judge, handled_at_ms), in a few statements."""
+    if len(messages) < BULK_FROM:
+        return [accept(db, *each) for each in messages]
+    keys = [message.natural_key for message, _, _ in messages if message.natural_key is not None]
+    known: dict[str | None, Accepted] = {
+        key: Accepted(number, True, InboundState(state))
+        for key, number, state in select_in(
+            db, "SELECT natural_key, id, state FROM inbound WHERE natural_key", keys
+        )
+    }
+    first: dict[str, int] = {}  # place of each new key among the new rows
+    rows: list[tuple[Any, ...]] = []
+    places: list[Accepted | int] = []
+    for message, judge, handled_at_ms in messages:
+        key = message.natural_key
+        if key is not None:
+            before = known.get(key, first.get(key))
+            if before is not None:
+                places.append(before if isinstance(before, Accepted) else -1 - before)
+                continue
+            first[key] = len(rows)
+        places.append(len(rows))
+        rows.append(_new_row(message, None if judge is None else judge(db, message), handled_at_ms))
+    ids = _INSERT_MANY.ids(db, rows)
+    found = []
+    for place in places:
+        if isinstance(place, int):
+            at = place if place >= 0 else -1 - place
+            place = Accepted(ids[at], place < 0, rows[at][8])
+        found.append(place)
+    return found
+
+
+def _new_row(message: Inbound, reason: str | None, handled_at_ms: int | None) -> tuple[Any, ...]:
+    state = _GUARDED if reason is not None else _ACCEPTED if handled_at_ms is None else _HANDLED
+    return (
+        message.channel,
+        message.sender,
+        message.recipient,
+        message.text,
+        message.natural_key,
+        message.partial,
+        message.sent_at_ms,
+        message.received_at_ms,
+        state,
+        reason or "",
+        handled_at_ms if state is _HANDLED else None,
+    )
 
 
 def keep_undecoded(db: sqlite3.Connection, channel: str, pdu_hex: str, error: str, now_ms: int) -> int | None:

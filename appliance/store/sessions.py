@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from appliance.conversation.turn import Session
 from appliance.message import Inbound
+from appliance.store.bulk import BulkInsert
 from appliance.store.inbound import Judge, accept
 
-__all__ = ["SessionRow", "body_of", "forget", "load", "row_of", "save", "wake_due"]
+__all__ = ["SessionRow", "body_of", "forget", "load", "row_of", "save", "save_many", "wake_due"]
 
 _decoder = msgspec.json.Decoder(Session)
 _encoder = msgspec.json.Encoder()
+
+
+_UPSERT: Final = BulkInsert(
+    "INSERT INTO session (sender, app, state, body, expires_at_ms, wake_at_ms, updated_at_ms)",
+    7,
+    "ON CONFLICT (sender) DO UPDATE SET app = excluded.app, state = excluded.state, body = excluded.body,"
+    " expires_at_ms = excluded.expires_at_ms, wake_at_ms = excluded.wake_at_ms,"
+    " updated_at_ms = excluded.updated_at_ms",
+)
 
 
 class SessionRow(NamedTuple):
@@ -57,13 +68,12 @@ def load(db: sqlite3.Connection, sender: str) -> Session | None:
 
 def save(db: sqlite3.Connection, sender: str, row: SessionRow, now_ms: int) -> None:
     """Insert or replace a sender's session."""
-    db.execute(
-        "INSERT INTO session (sender, app, state, body, expires_at_ms, wake_at_ms, updated_at_ms)"
-        " VALUES (?,?,?,?,?,?,?) ON CONFLICT (sender) DO UPDATE SET app = excluded.app,"
-        " state = excluded.state, body = excluded.body, expires_at_ms = excluded.expires_at_ms,"
-        " wake_at_ms = excluded.wake_at_ms, updated_at_ms = excluded.updated_at_ms",
-        (sender, row.app, row.state, row.body, row.expires_at_ms, row.wake_at_ms, now_ms),
-    )
+    save_many(db, [(sender, row, now_ms)])
+
+
+def save_many(db: sqlite3.Connection, sessions: Sequence[tuple[str, SessionRow, int]]) -> None:
+    """`save` for each (sender, row, now_ms), in a few statements; of one sender the last one stays."""
+    _UPSERT.run(db, [(sender, *row, now_ms) for sender, row, now_ms in sessions])
 
 
 def forget(db: sqlite3.Connection, sender: str) -> bool:

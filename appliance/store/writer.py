@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from appliance import faults
+from appliance.store.bulk import COMBINED
 from appliance.store.database import connect_writer
 from appliance.store.errors import StoreClosed, StoreError, StoreOverloaded, StoreUnavailable
 
@@ -34,6 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]  # (value, None) or (None, error), called on the loop
 _Job = tuple[Callable[..., Any], tuple[Any, ...], Done]
+_Answer = tuple[Any, BaseException | None]
 
 SOFT_LIMIT: Final = 4096  # ops waiting at which `full` asks the intake to wait
 HARD_LIMIT: Final = 32768  # ops waiting at which everything is refused: a bug or a dead disk
@@ -312,7 +314,7 @@ class Writer:
             jobs.extend(more)
         return jobs, False
 
-    def _commit(self, group: list[_Job]) -> list[tuple[Any, BaseException | None]]:
+    def _commit(self, group: list[_Job]) -> list[_Answer]:
         """Run and commit a group; one answer per job, whatever happens."""
         started = time.monotonic()
         give_up = started + BUSY_PATIENCE_S
@@ -348,39 +350,66 @@ class Writer:
             self.stats.record(len(group), time.monotonic() - started)
             return results
 
-    def _attempt(self, group: list[_Job], *, savepoints: bool) -> list[tuple[Any, BaseException | None]]:
+    def _attempt(self, group: list[_Job], *, savepoints: bool) -> list[_Answer]:
         db = self._db
         if db is None:
             db = self._db = connect_writer(self.path)
         db.execute(_BEGIN)
-        results: list[tuple[Any, BaseException | None]] = []
+        results = self._one_by_one(db, group) if savepoints else self._together(db, group)
+        if faults.armed:
+            faults.hit("writer.before_commit")
+        if db.in_transaction:  # a single op that failed has rolled back already
+            db.execute("COMMIT")
+        if faults.armed:
+            faults.hit("writer.after_commit")
+        return results
+
+    def _together(self, db: sqlite3.Connection, group: list[_Job]) -> list[_Answer]:
+        """Run a group on the hope that nothing fails, neighbouring calls of one op together."""
+        results: list[_Answer] = []
+        at = 0
+        try:
+            while at < len(group):
+                op, args, _ = group[at]
+                end = at + 1
+                together = COMBINED.get(op)
+                if together is not None:
+                    while end < len(group) and group[end][0] is op:
+                        end += 1
+                if together is not None and end > at + 1:
+                    calls = [job[1] for job in group[at:end]]
+                    results += [(value, None) for value in together(db, calls)]
+                else:
+                    results.append((op(db, *args), None))
+                at = end
+        except Exception as error:
+            if disk_state(error) is not None:
+                raise
+            if len(group) > 1:
+                self._roll_back()
+                raise _OpFailed from error
+            self.stats.failed += 1
+            self._roll_back()
+            return [(None, error)]
+        return results
+
+    def _one_by_one(self, db: sqlite3.Connection, group: list[_Job]) -> list[_Answer]:
+        """Run a group in which something fails: each op under a savepoint, each with its own answer."""
+        results: list[_Answer] = []
         for op, args, _ in group:
-            if savepoints:
-                db.execute("SAVEPOINT op")
+            db.execute("SAVEPOINT op")
             try:
                 value = op(db, *args)
             except Exception as error:
                 if disk_state(error) is not None:
                     raise
-                if not savepoints:
-                    self._roll_back()
-                    if len(group) > 1:
-                        raise _OpFailed from error
-                    self.stats.failed += 1
-                    return [(None, error)]
                 db.execute("ROLLBACK TO op")
                 db.execute("RELEASE op")
                 self.stats.failed += 1
                 results.append((None, error))
             else:
-                if savepoints:
-                    db.execute("RELEASE op")
+                db.execute("RELEASE op")
                 results.append((value, None))
-        if faults.armed:
-            faults.hit("writer.before_commit")
-        db.execute("COMMIT")
-        if faults.armed:
-            faults.hit("writer.after_commit")
         return results
 
     def _roll_back(self) -> None:
@@ -397,13 +426,13 @@ class Writer:
             with contextlib.suppress(sqlite3.Error):
                 db.close()
 
-    def _deliver(self, group: list[_Job], results: list[tuple[Any, BaseException | None]]) -> None:
+    def _deliver(self, group: list[_Job], results: list[_Answer]) -> None:
         assert self._loop is not None
         # A closed loop means the program is past caring for answers; the commit stands.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._answer_all, group, results)
 
-    def _answer_all(self, group: list[_Job], results: list[tuple[Any, BaseException | None]]) -> None:
+    def _answer_all(self, group: list[_Job], results: list[_Answer]) -> None:
         """On the loop: tell each caller. One caller's broken callback harms nobody else."""
         self._waiting -= len(group)
         for (_, _, done), (value, error) in zip(group, results, strict=True):
