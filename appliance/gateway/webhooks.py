@@ -37,6 +37,7 @@ TIMEOUT_S: Final = 20.0  # the standard asks for 15 to 30
 AT_ONCE: Final = 4  # requests to one endpoint, of different orderings
 ENDPOINTS_AT_ONCE: Final = 64
 LOOK_EVERY_S: Final = 1.0
+LOOK_PAUSE_S: Final = 0.05  # wakes come with every change of a message; one look serves all of a moment
 ANSWER_KEPT: Final = 200  # octets of a refusal, for the page
 LONGEST_RETRY_AFTER_MS: Final = 24 * 3_600_000
 
@@ -144,6 +145,7 @@ class WebhookService:
                 return
             except StoreError as error:
                 log.warning("webhooks wait for the disk: %s", error)
+            await asyncio.sleep(LOOK_PAUSE_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._look.wait()
