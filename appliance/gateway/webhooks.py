@@ -110,8 +110,8 @@ class WebhookService:
 
     async def start(self) -> None:
         connector = aiohttp.TCPConnector(
-            limit=ENDPOINTS_AT_ONCE * AT_ONCE,
-            limit_per_host=AT_ONCE,
+            limit=ENDPOINTS_AT_ONCE
+            * AT_ONCE,  # none per host: endpoints of one host must not wait for each other
             resolver=None if self._allow_private else _PublicOnly(),
         )
         self._session = aiohttp.ClientSession(
