@@ -26,7 +26,11 @@ __all__ = ["SETTINGS", "Trial", "TrialError", "play", "read_time"]
 
 ATTEMPTS: Final = 4  # calls of an app in one turn, as in the appliance
 AGENT: Final = "+251911000099"
-SETTINGS: Final[Mapping[str, Any]] = {"payments": {"agents": [AGENT]}, "booking": {"hold_minutes": 30}}
+SETTINGS: Final[Mapping[str, Any]] = {
+    "conversation": {"apps": ["booking"]},
+    "payments": {"agents": [AGENT]},
+    "booking": {"hold_minutes": 30},
+}
 
 
 class TrialError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Route", "Ticket", "Town", "Trip"]
+__all__ = ["Route", "Ticket", "Town", "Trip", "Waiter"]
 
 
 class Town(msgspec.Struct, frozen=True):
@@ -51,3 +51,12 @@ class Ticket(msgspec.Struct, frozen=True):
     price_santim: int
     expires_at_ms: int
     departs_at_ms: int
+
+
+class Waiter(msgspec.Struct, frozen=True):
+    """Somebody who wants seats of a departure that was full."""
+
+    id: int
+    number: str
+    language: str
+    seats: int

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from appliance.conversation.travel import Route, Ticket, Town, Trip
+from appliance.conversation.travel import Route, Ticket, Town, Trip, Waiter
 from appliance.store.effects import EffectContext, EffectRefused, effect
 
 __all__ = ["BookingLook", "close_expired", "find_ticket", "hold", "pay", "release"]
@@ -188,6 +188,69 @@ def pay(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dic
     return {}
 
 
+@effect("booking.use")
+def use(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """A conductor saw the ticket: it is good once. args: code. Refused: not_paid."""
+    done = db.execute(
+        "UPDATE booking SET state = 'used', used_at_ms = ? WHERE code = ? AND state = 'paid'",
+        (ctx.now_ms, args["code"]),
+    ).rowcount
+    if not done:
+        raise EffectRefused("not_paid")
+    return {}
+
+
+@effect("booking.cancel")
+def cancel(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """The sender gives a paid ticket back; what is owed to them is written down. Refused: not_paid.
+
+    args: code, refund_santim.
+    """
+    row = db.execute(
+        "UPDATE booking SET state = 'cancelled', ended_at_ms = ?, reason = 'passenger'"
+        " WHERE code = ? AND holder = ? AND state = 'paid' RETURNING id, price_santim",
+        (ctx.now_ms, args["code"], ctx.sender),
+    ).fetchone()
+    if row is None or not 0 <= args["refund_santim"] <= row[1]:
+        raise EffectRefused("not_paid")
+    db.execute(
+        "INSERT INTO refund (booking_id, amount_santim, asked_ms) VALUES (?, ?, ?)",
+        (row[0], args["refund_santim"], ctx.now_ms),
+    )
+    return {}
+
+
+@effect("booking.refunded")
+def refunded(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """An agent paid a refund, once. args: code. Refused: not_owed."""
+    done = db.execute(
+        "UPDATE refund SET paid_by = ?, paid_ms = ? WHERE paid_ms IS NULL AND amount_santim > 0"
+        " AND booking_id = (SELECT id FROM booking WHERE code = ?)",
+        (ctx.sender, ctx.now_ms, args["code"]),
+    ).rowcount
+    if not done:
+        raise EffectRefused("not_owed")
+    return {}
+
+
+@effect("booking.wait")
+def wait(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """The sender wants seats of a full departure. args: service, date, seats, language."""
+    db.execute(
+        "INSERT INTO waiting (service_id, date, number, language, seats, at_ms) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (service_id, date, number) DO UPDATE SET seats = excluded.seats, told_ms = NULL",
+        (args["service"], args["date"], ctx.sender, args["language"], args["seats"], ctx.now_ms),
+    )
+    return {}
+
+
+@effect("booking.told")
+def told(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Somebody on the waiting list was told that seats came free. args: waiting, the row."""
+    db.execute("UPDATE waiting SET told_ms = ? WHERE id = ?", (ctx.now_ms, args["waiting"]))
+    return {}
+
+
 _TICKET: Final = (
     "SELECT b.code, b.holder, b.language,"
     " CASE WHEN b.state = 'held' AND b.expires_at_ms <= :now THEN 'expired' ELSE b.state END,"
@@ -298,6 +361,26 @@ class BookingLook:
 
     def ticket(self, code: str, now_ms: int) -> Ticket | None:
         return find_ticket(self._db, code, now_ms)
+
+    def next_waiting(self, code: str) -> Waiter | None:
+        """The first on the waiting list of that booking's departure for whom its seats are enough."""
+        row = self._db.execute(
+            "SELECT w.id, w.number, w.language, w.seats FROM booking b"
+            " JOIN departure d ON d.id = b.departure_id"
+            " JOIN waiting w ON w.service_id = d.service_id AND w.date = d.date"
+            " WHERE b.code = ? AND w.told_ms IS NULL AND w.seats <= b.seats ORDER BY w.id LIMIT 1",
+            (code,),
+        ).fetchone()
+        return None if row is None else Waiter(*row)
+
+    def refund_owed(self, code: str) -> int | None:
+        """Santim that an agent owes for a cancelled ticket; None: nothing, or paid already."""
+        row = self._db.execute(
+            "SELECT r.amount_santim FROM refund r JOIN booking b ON b.id = r.booking_id"
+            " WHERE b.code = ? AND r.paid_ms IS NULL AND r.amount_santim > 0",
+            (code,),
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def tickets_of(self, holder: str, now_ms: int) -> list[Ticket]:
         """A person's bookings that still count, the newest first: held, or paid and not yet left."""

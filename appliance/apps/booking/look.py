@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Final, Protocol
 
-from appliance.conversation.travel import Route, Ticket, Town, Trip
+from appliance.conversation.travel import Route, Ticket, Town, Trip, Waiter
 from appliance.conversation.words import Lexicon, Names
 
 __all__ = ["BookingView", "Towns", "towns_of"]
@@ -28,6 +28,10 @@ class BookingView(Protocol):
     def trips(self, origin: str, destination: str, date: str, now_ms: int) -> list[Trip]: ...
 
     def ticket(self, code: str, now_ms: int) -> Ticket | None: ...
+
+    def next_waiting(self, code: str) -> Waiter | None: ...
+
+    def refund_owed(self, code: str) -> int | None: ...
 
     def tickets_of(self, holder: str, now_ms: int) -> list[Ticket]: ...
 

@@ -63,7 +63,7 @@ def understand(
 def _code_fits(text: str, code: str, concepts: frozenset[str]) -> bool:
     """A code stands alone, or beside a word that goes with one: AWASH7 in a sentence is a town."""
     return len(text.split()) == 1 or bool(
-        concepts & {"check", "status", "pay", "cancel", "ticket", "code", "book"}
+        concepts & {"check", "status", "pay", "cancel", "refund", "ticket", "book"}
     )
 
 
@@ -230,7 +230,7 @@ def _intent(
         return "stop"
     if "stop_idle" in concepts and len(tags) == 1:
         return "stop"
-    if "cancel" in concepts:
+    if concepts & {"cancel", "refund"}:
         return "cancel"
     if code:
         return "status"
