@@ -247,11 +247,12 @@ class Searching(Frame):
             price=money(rest[0].fare_santim, self.language),
             **({"asked": day_short(asked, self.language)} if asked else {}),
         )
-        whole, count = fit_lines(head, lines, self.kit.say(code, "booking.choose"), budget=self._budget)
-        if count < len(data.trips):
-            whole, count = fit_lines(
-                head, lines, self.kit.say(code, "booking.choose_more"), budget=self._budget
-            )
+        waits = asked is not None and data.full is not None
+        feet = ("booking.choose_wait",) if waits else ("booking.choose", "booking.choose_more")
+        for foot in feet:
+            whole, count = fit_lines(head, lines, self.kit.say(code, foot), budget=self._budget)
+            if count == len(data.trips):
+                break
         data.shown += count
         self._reply(whole)
 
