@@ -8,7 +8,8 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from hashlib import blake2b
+from typing import Any, Final, cast
 
 from appliance import faults
 from appliance.dispatcher.backlog import Backlog
@@ -100,6 +101,7 @@ class Dispatcher:
             on_lost=self._lost,
         )
         self._tokens = itertools.count(1)
+        self._secret = os.urandom(32)
         self._callers = Callers(store, self._boxes, clock_ms)
         self._backlog = Backlog(store, self._boxes, self._pump_soon)
         self._turn_s = 0.001  # moving average of what a turn costs a worker
@@ -192,45 +194,62 @@ class Dispatcher:
 
         It is on disk when this returns, whatever became of its turn. Raises as `Store.accept` does.
         """
-        return (await self.converse_many([inbound], timeout_s))[0]
+        return (await self.converse_many((inbound,), timeout_s))[0]
 
     async def converse_many(self, messages: Sequence[Inbound], timeout_s: float) -> list[Conversed]:
         """`converse` for each; a key repeated inside the list is a duplicate of the first."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_s
-        drafts: list[Pending | None] = []
-        for inbound in messages:
-            draft = None if self._stopping else self._boxes.draft(inbound, loop.time())
-            if draft is not None:
-                draft.caller = loop.create_future()
-                self._backlog.size += 1
-            drafts.append(draft)
+        now = loop.time()
+        drafts = [self._draft(message, now) for message in messages]
         self._pump_soon()
-        rest = [message for message, draft in zip(messages, drafts, strict=True) if draft is None]
+        timer = loop.call_later(timeout_s, self._time_up, drafts)
+        found: list[Conversed | Accepted] = []
         try:
-            accepted = await self._store.accept_many(rest) if rest else []
-            callers = [draft.caller for draft in drafts if draft is not None]
-            if callers:
-                await asyncio.wait(callers, timeout=max(0.0, until - loop.time()))
+            rest = [message for message, draft in zip(messages, drafts, strict=True) if draft is None]
+            taken = iter(await self._store.accept_many(rest) if rest else ())
+            for draft in drafts:
+                found.append(next(taken) if draft is None else await draft.caller)
+        except BaseException:
+            # The caller has gone, or the disk refused one of them: what is not yet done stays, by itself.
+            self._time_up(drafts)
+            raise
         finally:
-            late = [draft for draft in drafts if draft is not None and not draft.caller.done()]
-            for draft in late:
-                self._persist(draft)  # the time is up, or the caller has gone: the message stays
-        if late:
-            await asyncio.wait([draft.caller for draft in late], timeout=COMMIT_PATIENCE_S)
-            if not all(draft.caller.done() for draft in late):
-                raise StoreUnavailable("busy", f"a commit took longer than {COMMIT_PATIENCE_S:g} s")
-        taken = iter(accepted)
-        found = [next(taken) if draft is None else draft.caller.result() for draft in drafts]
-        return list(
-            await asyncio.gather(*(self._conversed(each, max(0.0, until - loop.time())) for each in found))
-        )
+            timer.cancel()
+        if all(isinstance(each, Conversed) for each in found):
+            return cast(list[Conversed], found)
+        left_s = max(0.0, now + timeout_s - loop.time())
+        return list(await asyncio.gather(*(self._conversed(each, left_s) for each in found)))
 
     async def _conversed(self, found: Accepted | Conversed, timeout_s: float) -> Conversed:
         if isinstance(found, Conversed):
             return found
         replies = await self._callers.wait(found.id, timeout_s)
         return Conversed(found.id, found.duplicate, found.state, replies)
+
+    def _draft(self, inbound: Inbound, now_s: float) -> Pending | None:
+        draft = None if self._stopping else self._boxes.draft(inbound, now_s)
+        if draft is not None:
+            assert self._loop is not None
+            draft.caller = self._loop.create_future()
+            self._backlog.size += 1
+        return draft
+
+    def _time_up(self, drafts: Sequence[Pending | None]) -> None:
+        """Callers will wait no longer: put their messages on disk, and let a stuck commit not hold them."""
+        late = [
+            draft
+            for draft in drafts
+            if draft is not None and (not draft.caller.done() or draft.caller.cancelled())
+        ]
+        for draft in late:
+            self._persist(draft)
+        if late:
+            assert self._loop is not None
+            self._loop.call_later(COMMIT_PATIENCE_S, self._give_up, late)
+
+    def _give_up(self, drafts: Sequence[Pending]) -> None:
+        for draft in drafts:
+            self._tell(draft, StoreUnavailable("busy", f"a commit took longer than {COMMIT_PATIENCE_S:g} s"))
 
     # Giving out work.
 
@@ -277,12 +296,11 @@ class Dispatcher:
         if not link.in_flight:
             link.progress_s = self._loop.time()
         jobs = []
-        chance = os.urandom(8 * len(taken))
-        for index, pending in enumerate(taken):
+        for pending in taken:
             token = next(self._tokens)
             message = pending.inbound
             if not pending.attempt:
-                pending.entropy = int.from_bytes(chance[8 * index : 8 * index + 8], "big")
+                pending.entropy = self._chance(token)
                 pending.now_ms = now_ms
             kind = "effect" if pending.attempt else "timer" if message.channel == "timer" else "text"
             link.in_flight[token] = pending
@@ -306,6 +324,14 @@ class Dispatcher:
         if faults.armed:
             faults.hit("dispatcher.before_send")
         link.send(ToWorker(jobs))
+
+    def _chance(self, token: int) -> int:
+        """64 bits that nobody can foretell: a keyed hash of a counter.
+
+        os.urandom would give the interpreter lock away, and on a busy box wait milliseconds to get it back.
+        """
+        octets = token.to_bytes(8, "big")
+        return int.from_bytes(blake2b(octets, key=self._secret, digest_size=8).digest(), "big")
 
     # What comes back.
 
