@@ -1,6 +1,6 @@
 """How near the driver comes to what the radio allows, beside gammu-smsd and smstools3.
 
-    python tests/bench/radio.py [--radio 0.2,3] [--modems 1,32] [--seconds 20] [--peers "bare loop,gammu-smsd"]
+    python tests/bench/radio.py [--radio 0.2,3] [--modems 1,32] [--seconds 20] [--peers gammu-smsd]
 
 For each radio time and number of modems one simulator is started (`outpost simulate`), in a process of
 its own, and every program sends to it in turn, back to back, one 70-character message after the other.
