@@ -84,11 +84,11 @@ class Registry:
         real = _real(path)
         return self.held.setdefault(real, name) == name
 
-    def release(self, path: str, name: str) -> None:
-        real = _real(path)
-        if self.held.get(real) == name:
+    def release(self, name: str) -> None:
+        """Let go of whatever `name` holds: by name, since the path of a port that is gone leads nowhere."""
+        for real in [r for r, n in self.held.items() if n == name]:
             del self.held[real]
-        self._asked.pop(real, None)
+            self._asked.pop(real, None)
         self.live = {i: n for i, n in self.live.items() if n != name}
 
     def belongs_to_other(self, imei: str | None, name: str) -> bool:
@@ -240,8 +240,8 @@ class PortFinder:
                 registry.owner[imei] = registry.live[imei] = name
                 self._imei = imei
 
-    def release(self, path: str) -> None:
-        Registry.shared().release(path, self._settings.name)
+    def release(self) -> None:
+        Registry.shared().release(self._settings.name)
 
 
 def mask_imei(imei: str | None) -> str:

@@ -242,6 +242,8 @@ class Driver:
         broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def lost(why: str) -> None:
+            # At once: a caller that waits for ready and sends in turn would else never let go of the loop.
+            self._close_gate()
             if not broken.done():
                 broken.set_result(why)
 
@@ -259,7 +261,7 @@ class Driver:
             self._close_gate()
             self.line = None
             line.close()
-            self._finder.release(path)
+            self._finder.release()
 
     def _tracer(self) -> Callable[..., None] | None:
         wire, recorder = self._wire, self._recorder

@@ -107,7 +107,7 @@ def _mask_digits(text: str) -> str:
 
 
 def _mask_hex(text: str) -> str:
-    if text.isdigit() and len(text) <= 22:
+    if len(text) <= 22 and text[:-1].isdigit() and text[-1] in "0123456789Ff":
         return _mask_digits(text)  # an ICCID or a number, not a PDU
     try:
         raw = bytes.fromhex(text)

@@ -85,20 +85,20 @@ def read_answer(line: str, *, packed: bool = False) -> UssdAnswer:
 
 def _text(text: str, dcs: int | None, packed: bool) -> str:
     compact = re.sub(r"\s", "", text)
-    if is_hex(compact, least=2):
+    says_ucs2 = dcs is not None and (dcs & 0xFC == 0x48 or dcs == 0x11)
+    # A short run of digits is a balance, not two characters in hex.
+    if is_hex(compact, least=2) and (says_ucs2 or not compact.isdigit() or len(compact) >= 8):
         octets = bytes.fromhex(compact)
-        candidates = [_ucs2(octets), _septets(octets), _plain_octets(octets)]
-        if (dcs is not None and dcs & 0xFC == 0x48) or dcs == 0x11:
-            order = [0, 1, 2]
-        elif packed:
-            order = [1, 0, 2]
-        else:
-            order = [0, 1, 2]
-        for choice in order:
-            found = candidates[choice]
-            if found is not None and _sensible(found) and not (choice == 2 and compact.isdigit()):
-                return found
-        return text  # digits that only look like hex: `1000` is a balance
+        readings = (
+            [_septets(octets), _ucs2(octets)]
+            if packed and not says_ucs2
+            else [_ucs2(octets), _septets(octets)]
+        )
+        readings.append(_plain_octets(octets))
+        sensible = [r for r in readings if r is not None and _sensible(r)]
+        if sensible:
+            return max(sensible, key=_commonness)  # the first of equals
+        return text
     if any(ord(c) > 0x7F for c in text):
         # The lexer keeps octets; UTF-8 is what CSCS="UTF-8" modems send.
         with contextlib.suppress(UnicodeDecodeError):
@@ -146,6 +146,14 @@ def _sensible(text: str) -> bool:
     # Ethiopic fills 0x12xx and 0x13xx; Arabic and Cyrillic stay in one block each.
     folded = {0x12 if s in (0x12, 0x13, 0x2D, 0xAB) else s for s in scripts if s and s != 0x20}
     return len(folded) <= 1 and odd * 2 <= len(text)
+
+
+_COMMON: Final = re.compile(r"[A-Za-z0-9 .,:;*#'!?()\n-]|[^\W\d_\u0000-\u02ff]")
+
+
+def _commonness(text: str) -> float:
+    """Share of the characters that texts of operators are made of."""
+    return len(_COMMON.findall(text)) / len(text)
 
 
 async def dial(

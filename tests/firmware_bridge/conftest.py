@@ -256,3 +256,17 @@ async def harness() -> AsyncIterator[Harness]:
     one = Harness()
     yield one
     await one.stop()
+
+
+@pytest_asyncio.fixture
+async def fake_too() -> AsyncIterator[FakeModem]:
+    modem = FakeModem()
+    yield modem
+    modem.close()
+
+
+@pytest_asyncio.fixture
+async def harness_too() -> AsyncIterator[Harness]:
+    one = Harness()
+    yield one
+    await one.stop()
