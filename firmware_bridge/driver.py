@@ -44,6 +44,8 @@ SIM_RETRY_S: Final = 10.0
 PARKED_RETRY_S: Final = 60.0  # a person may have changed the SIM
 STOP_PATIENCE_S: Final = 2.0  # for the answer to a PDU already written
 DETAIL_S: Final = 300.0
+QUIET_S: Final = 1.0
+QUIET_PATIENCE_S: Final = 60.0
 ANSWERED_LATELY_S: Final = 1.0  # an answer this fresh is as good as asking AT
 STORE_ALARM: Final = 0.8
 RESTARTS_ALARM: Final = 3  # an hour
@@ -94,6 +96,7 @@ class Driver:
         self._restarted = asyncio.Event()
         self._poll_now = asyncio.Event()
         self._failures = 0
+        self._sent_at = float("-inf")
         self._restarts: list[float] = []
         self._unregistered_since: float | None = None
         self._finder = PortFinder(settings, clock=clock)
@@ -114,7 +117,7 @@ class Driver:
 
     def sent(self, error: Exception | None) -> None:
         """Note how a send went; an error only if it tells of the modem rather than of the message."""
-        self.last_traffic = self._clock()
+        self.last_traffic = self._sent_at = self._clock()
         self._failures = 0 if error is None else self._failures + 1
         if error is not None:
             self._poll_now.set()
@@ -437,9 +440,18 @@ class Driver:
         if startup.facts.imsi is None:
             steps.append(startup.subscriber)
         for step in steps:
+            await self._quiet(line)
             async with line.turn(Urgency.DETAIL):
                 await step()
         self._judge()
+
+    async def _quiet(self, line: Line) -> None:
+        """Wait for a pause in the sending: what is merely shown may not cost a message its time."""
+        until = self._clock() + QUIET_PATIENCE_S
+        while (now := self._clock()) < until:
+            if line.dialogue.idle and not line.queued and now - self._sent_at >= QUIET_S:
+                return
+            await asyncio.sleep(QUIET_S / 2)
 
     def _trouble(self) -> tuple[Trouble, str] | None:
         now = self._clock()

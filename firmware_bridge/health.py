@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final, cast
 
 from firmware_bridge.pdu import Deliver
 
@@ -127,16 +128,31 @@ def signal_dbm(rssi: int) -> int | None:
 class HealthBoard:
     """The current snapshot, and who is told when it changes."""
 
+    COUNT_S: ClassVar[float] = 0.25  # counters are told of this often at most: they change with every send
+
     def __init__(self, first: ModemHealth, on_change: Callable[[ModemHealth], None] | None) -> None:
         self.now = dataclasses.replace(first, since_ms=wall_ms())
         self._on_change = on_change
+        self._untold: asyncio.TimerHandle | None = None
 
     def change(self, **fields: Any) -> None:
         health = dataclasses.replace(self.now, **fields)
         if health != self.now:
             self.now = health
-            if self._on_change is not None:
-                self._on_change(health)
+            self._tell()
+
+    def count(self, **fields: int) -> None:
+        """Like change, but told of a little later, together with what else has changed by then."""
+        self.now = dataclasses.replace(self.now, **cast("dict[str, Any]", fields))
+        if self._untold is None:
+            self._untold = asyncio.get_running_loop().call_later(self.COUNT_S, self._tell)
+
+    def _tell(self) -> None:
+        if self._untold is not None:
+            self._untold.cancel()
+            self._untold = None
+        if self._on_change is not None:
+            self._on_change(self.now)
 
     def state(self, state: str, reason: str = "", next_step: str = "") -> None:
         """since_ms moves only with the state itself."""

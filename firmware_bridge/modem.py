@@ -178,7 +178,7 @@ class Modem:
         if mr is None:
             raise Ambiguous("OK without +CMGS: <mr>")
         driver.sent(None)
-        self._board.change(sent=self.health.sent + 1)
+        self._board.count(sent=self.health.sent + 1)
         return mr
 
     def _line_to_send(self) -> Line:
