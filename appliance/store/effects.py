@@ -28,7 +28,9 @@ __all__ = [
     "load",
 ]
 
-PROVIDERS: Final = ("appliance.store.people", "appliance.store.booking")  # modules that register handlers
+PROVIDERS: Final = tuple(  # modules that register handlers
+    f"appliance.store.{name}" for name in ("people", "booking", "chat", "assistant")
+)
 
 
 @dataclass(frozen=True, slots=True)

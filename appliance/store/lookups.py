@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from appliance.store.booking import BookingLook
+from appliance.store.chat import ChatLook
 
 __all__ = ["looks_on", "open_looks"]
 
 
 def looks_on(db: sqlite3.Connection) -> dict[str, Any]:
     """Look-ups over a connection that is open already."""
-    return {"booking": BookingLook(db)}
+    return {"booking": BookingLook(db), "chat": ChatLook(db)}
 
 
 def open_looks(path: str | Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def samples(language: Language, trial: Trial) -> dict[str, object]:
         "until": longest(clock(minute, language) for minute in range(0, 1440)),
         "price": money(route.fare_santim * 5, language),
         "code": "AB3D5F",
+        "alias": "Falcon99",
         "n": 5,
         "left": 4,
         "most": 5,

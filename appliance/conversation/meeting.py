@@ -1,0 +1,38 @@
+"""The nouns of the chat that stored look-ups hand to the conversation. Times are UTC ms."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Candidate", "Partner", "Standing"]
+
+
+class Partner(msgspec.Struct, frozen=True):
+    """The other one of a live pair. shares: who of the two said SHARE."""
+
+    pair: int
+    number: str
+    alias: str
+    language: str
+    shares: bool
+    i_share: bool
+    last_ms: int
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where a person is in the chat. banned_ms: until when they are kept out, 0 if not."""
+
+    alias: str = ""
+    topic: str = ""
+    waiting: bool = False
+    partner: Partner | None = None
+    banned_ms: int = 0
+    chats_today: int = 0
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """Somebody who waits and fits."""
+
+    number: str
+    alias: str
+    language: str
