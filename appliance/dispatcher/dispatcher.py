@@ -381,7 +381,7 @@ class Dispatcher:
             self._committed(pending, work, value, error)
 
         if pending.is_draft:
-            self._store.writer.post(turns.converse, (pending.inbound, self._store.judge, work), done)
+            self._store.writer.post(turns.converse, (pending.inbound, self._store.judge_caller, work), done)
         else:
             self._store.writer.post(turns.commit_turn, (work,), done)
 
@@ -472,7 +472,7 @@ class Dispatcher:
                 self._finished(pending, pending.id, "", None)
 
         self._committing += 1
-        self._store.writer.post(inbound_rows.accept, (pending.inbound, self._store.judge), done)
+        self._store.writer.post(inbound_rows.accept, (pending.inbound, self._store.judge_caller), done)
 
     def _again_later(self, pending: Pending) -> None:
         """The disk or a read failed, not the turn: the same turn again in a moment."""

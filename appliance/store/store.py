@@ -6,12 +6,11 @@ import asyncio
 import fcntl
 import logging
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from appliance.guard.senders import unanswerable
+from appliance.guard.admission import Admission, GuardSettings
 from appliance.message import Inbound, InboundState
 from appliance.store import effects, inbound, parts
 from appliance.store.database import DATABASE_NAME, Prepared, prepare, quick_check
@@ -38,7 +37,9 @@ class Store:
     dispatcher sets it. own_numbers: the box's own SIMs, whose messages are never answered.
     """
 
-    def __init__(self, data_dir: Path, lock: IO[bytes], prepared: Prepared, judge: Judge | None) -> None:
+    def __init__(
+        self, data_dir: Path, lock: IO[bytes], prepared: Prepared, guard: GuardSettings | None
+    ) -> None:
         self.data_dir = data_dir
         self.path = prepared.path
         self.prepared = prepared
@@ -48,12 +49,14 @@ class Store:
         self.own_numbers: set[str] = set()
         self.on_accepted: OnAccepted | None = None
         self.integrity = "not checked yet"  # "ok", or what quick_check complained of
-        self.judge: Judge = self._judge_sender if judge is None else judge
+        admission = Admission(self.own_numbers, guard)
+        self.judge: Judge = admission.by_air  # for messages whose replies go over the air
+        self.judge_caller: Judge = admission.sender  # for callers who carry the replies themselves
         self._lock = lock
         self._checking: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, data_dir: Path, *, judge: Judge | None = None) -> Store:
+    async def open(cls, data_dir: Path, *, guard: GuardSettings | None = None) -> Store:
         """Lock the directory, migrate the file, start the writer; the integrity check goes on beside it.
 
         Raises DataDirectoryInUse, SchemaTooNew, MigrationFailed, OSError or sqlite3.Error.
@@ -62,7 +65,7 @@ class Store:
         lock = _take_lock(data_dir)
         try:
             prepared = await asyncio.to_thread(prepare, data_dir / DATABASE_NAME)
-            store = cls(data_dir, lock, prepared, judge)
+            store = cls(data_dir, lock, prepared, guard)
             store.writer.start()
             await store.reader.open()
         except BaseException:
@@ -156,11 +159,6 @@ class Store:
             self.on_accepted(inbound_id, message)
         if self.feed:
             self.feed.publish({"kind": "in", "id": inbound_id, "state": str(state)})
-
-    def _judge_sender(self, db: sqlite3.Connection, message: Inbound) -> str | None:
-        if message.channel == "timer":
-            return None
-        return unanswerable(message, self.own_numbers)
 
     def _writer_state(self, state: WriterState, detail: str) -> None:
         self.feed.publish({"kind": "writer", "id": 0, "state": str(state), "reason": detail})
