@@ -195,6 +195,25 @@ def print_row(row: dict[str, Any]) -> None:
     )
 
 
+def summarise(rows: list[dict[str, Any]]) -> None:
+    """The goal for each radio time, and how many times each peer's share ours is."""
+    for ours in (row for row in rows if row["program"] == "outpost" and row["share"] is not None):
+        ratios = []
+        for row in rows:
+            same = (row["radio_s"], row["modems"]) == (ours["radio_s"], ours["modems"])
+            if same and row is not ours and row.get("share"):
+                row["outpost_is_times"] = round(ours["share"] / row["share"], 2)
+                ratios.append(f"{row['outpost_is_times']} times {row['program']}")
+        verdict = ""
+        if (goal := GOALS.get(ours["radio_s"])) is not None:
+            verdict = f", goal {goal} {'met' if ours['share'] >= goal else 'MISSED'}"
+        if ours["load"] > (os.cpu_count() or 1) / 2:
+            verdict += f" (other work on this machine: load {ours['load']})"
+        print(f"radio {ours['radio_s']} s, {ours['modems']} modem(s): {ours['share']} of 1/latency{verdict}")
+        if ratios:
+            print(f"    {', '.join(ratios)}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -219,22 +238,7 @@ def main() -> int:
     for radio_s in map(float, args.radio.split(",")):
         for modems in map(int, args.modems.split(",")):
             rows += measure(radio_s, modems, args)
-    best = {(r["radio_s"], r["modems"]): r["share"] for r in rows if r["program"] == "outpost"}
-    for row in rows:
-        ours = best.get((row["radio_s"], row["modems"]))
-        if row["program"] != "outpost" and row.get("share") and ours:
-            row["outpost_is_times"] = round(ours / row["share"], 2)
-    for (radio_s, modems), share in best.items():
-        ratios = ", ".join(
-            f"{r['outpost_is_times']}x {r['program']}"
-            for r in rows
-            if (r["radio_s"], r["modems"]) == (radio_s, modems) and "outpost_is_times" in r
-        )
-        goal = GOALS.get(radio_s)
-        verdict = (
-            "" if goal is None or share is None else f"goal {goal}: {'met' if share >= goal else 'MISSED'}"
-        )
-        print(f"radio {radio_s} s, {modems} modem(s): share {share} {verdict} {ratios}")
+    summarise(rows)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({"cpus": os.cpu_count(), "at": int(time.time()), "rows": rows}, indent=1))
     print(f"written to {args.json}")
