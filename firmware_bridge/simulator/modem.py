@@ -102,6 +102,7 @@ class GsmModem:
         self._last_line = ""
         self._calls: deque[Call] = deque()
         self._busy = False
+        self._hanging = False  # a command of the family's `hanging` is being waited for in vain
         self._prompt: Callable[[bytes | None], None] | None = None
         self._urcs: deque[str] = deque()
         self._boot_started = timeline.now
@@ -145,7 +146,7 @@ class GsmModem:
         self._line.clear()
         self._calls.clear()
         self._urcs.clear()
-        self._busy, self._prompt = False, None
+        self._busy, self._hanging, self._prompt = False, False, None
         self._chatter_stopped.clear()
         self.factory_settings()
         self.sim.power_up()
@@ -282,6 +283,9 @@ class GsmModem:
         """Bytes from the client, in any chunks."""
         if self.hung or not self.powered:
             return
+        if self._hanging:  # V.250 5.6.1: a character aborts a command that goes on and on
+            self._hanging = False
+            self.silent()
         room = MAX_INPUT - len(self._input)
         self._input += data[:room]
         self._pump()
@@ -412,6 +416,7 @@ class GsmModem:
         personality = self.personality
         form = call.name + {Kind.READ: "?", Kind.TEST: "=?"}.get(call.kind, "")
         if form in personality.hanging or call.name in personality.hanging:
+            self._hanging = True
             return LATER
         if form in personality.refused or call.name in personality.refused:
             raise Unknown(personality.unknown_answer)
@@ -470,8 +475,8 @@ class GsmModem:
             match fault.do:
                 case "delay":
                     delay_s += fault.seconds
-                case "swallow":
-                    return LATER
+                case "swallow":  # the modem waits for the PDU, and nobody knows
+                    prompt = ""
                 case "urc":  # said behind the prompt, where the PDU is about to be echoed
                     prompt += f"\r\n{fault.text}\r\n"
                 case "text":

@@ -16,6 +16,7 @@ from firmware_bridge.simulator.network import Network, NetworkSettings
 from firmware_bridge.simulator.phone import Phone, PhoneEvent
 from firmware_bridge.simulator.scenario import Running, start
 from firmware_bridge.simulator.timeline import Timeline
+from firmware_bridge.simulator.virtual import MemoryWire
 from firmware_bridge.simulator.wire import Carrier, Wire
 from firmware_bridge.simulator.world import ModemSpec, World
 
@@ -42,16 +43,19 @@ class Simulator:
         settings: NetworkSettings | None = None,
         control: bool = True,
         keep: bool = False,
+        wire: Callable[[Path, Callable[[bytes], None]], MemoryWire] | None = None,
     ) -> None:
         """modems: how many by the book, or what each is like. radio_s: air time, unless `settings` says.
 
         control: open `link_dir`/control.sock too. keep: SIMs and held messages survive in state.json there.
+        wire: what to put modems on instead of ptys.
         """
         self._specs = [ModemSpec() for _ in range(modems)] if isinstance(modems, int) else list(modems)
         self._settings = settings or NetworkSettings(radio_s=radio_s, downlink_s=radio_s / 10)
         self._seed = seed
         self._link_dir = link_dir
         self._control = ControlServer(self, link_dir / CONTROL_NAME) if control else None
+        self._make_wire = wire
         self._state_file = link_dir / STATE_NAME if keep else None
         self._saver: asyncio.TimerHandle | None = None
         self._saved: object = None
@@ -68,7 +72,7 @@ class Simulator:
         timeline = Timeline(start=self._loop.time(), epoch_ms=time.time_ns() // 1_000_000)
         self.world = World(seed=self._seed, settings=self._settings, timeline=timeline)
         self._carrier = Carrier(self._loop)
-        self.wires: dict[str, Wire] = {}
+        self.wires: dict[str, Wire | MemoryWire] = {}
         self._link_dir.mkdir(parents=True, exist_ok=True)
         timeline.on_earlier = self._set_alarm
         for spec in self._specs:
@@ -111,12 +115,15 @@ class Simulator:
         self.catch_up()
         modem = self.world.add_modem(spec)
         name = modem.name
-        wire = Wire(self._link_dir / name, self._carrier, lambda data: self._received(name, data))
+        wire = self._wire(self._link_dir / name, lambda data: self._received(name, data))
         self.wires[name] = wire
         modem.on_output = self._flush_soon
         modem.on_power = lambda on: self._power(name, on)
         wire.plug_in()
         self._flush_soon()
+
+    def _wire(self, link: Path, on_data: Callable[[bytes], None]) -> Wire | MemoryWire:
+        return self._make_wire(link, on_data) if self._make_wire else Wire(link, self._carrier, on_data)
 
     @property
     def ports(self) -> dict[str, Path]:

@@ -255,6 +255,7 @@ def delete_message(modem: GsmModem, call: Call) -> Answer:
             case "refuse":
                 raise Cms(fault.code)
             case "swallow":
+                modem.silent()
                 return LATER
     if flag:
         if flag not in _FLAGS:
