@@ -108,6 +108,11 @@ class HttpChannel:
     def ready(self) -> bool:
         return self.breaker.allows(self._clock())
 
+    @property
+    def trouble(self) -> str:
+        breaker = self.breaker
+        return "" if self.ready else f"breaker {breaker.state.value}: {breaker.reason}"
+
     async def wait_ready(self) -> None:
         """Until the breaker lets a message through."""
         while not self.ready:

@@ -68,6 +68,11 @@ class ModemChannel:
     def ready(self) -> bool:
         return self.modem.ready
 
+    @property
+    def trouble(self) -> str:
+        health = self.modem.health
+        return "" if self.ready else f"{health.state}: {health.reason}".rstrip(": ")
+
     async def wait_ready(self) -> None:
         await self.modem.wait_ready()
 

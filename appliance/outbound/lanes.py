@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from appliance.message import Lane
@@ -112,14 +112,26 @@ class Lanes:
         if not queue.rows and not queue.more and queue.due_ms is None:
             self._queues.pop(key, None)
 
-    def take(self, routes: tuple[str, ...], channel: str) -> QueuedRow | None:
-        """The next message that `channel`, which serves `routes`, may send; None if there is none."""
+    def take(
+        self,
+        routes: tuple[str, ...],
+        channel: str,
+        closed: frozenset[str] = frozenset(),
+        may_write_to: Callable[[str], bool] | None = None,
+    ) -> QueuedRow | None:
+        """The next message that `channel`, which serves `routes`, may send; None if there is none.
+
+        closed: lanes that rest at this hour. may_write_to: whether the channel's allowance has room for a
+        recipient; None for everybody.
+        """
         for lane in self._by_turn():
+            if lane in closed:
+                continue
             state = self._lanes[lane]
             for route in routes:
                 for key in state.rings.get(route, ()):
                     queue = self._queues[key]
-                    row = self._pick(queue, channel)
+                    row = self._pick(queue, channel, may_write_to)
                     if row is not None:
                         self._account(state, queue)
                         self._taken[row.id] = row.recipient
@@ -155,6 +167,12 @@ class Lanes:
     def stop_avoiding(self, outbound_id: int) -> None:
         self._avoid.pop(outbound_id, None)
 
+    def let_go(self, ready: frozenset[str]) -> None:
+        """Forget to avoid where nobody else is left: better the same channel again than never."""
+        stuck = [number for number, avoided in self._avoid.items() if ready and ready <= avoided]
+        for number in stuck:
+            del self._avoid[number]
+
     def in_window(self) -> int:
         return sum(len(queue.rows) for queue in self._queues.values())
 
@@ -177,11 +195,15 @@ class Lanes:
         waiting = [lane for lane, state in self._lanes.items() if state.rings]
         return sorted(waiting, key=lambda lane: (self._lanes[lane].passed, _ORDER[lane]))
 
-    def _pick(self, queue: _Queue, channel: str) -> QueuedRow | None:
+    def _pick(
+        self, queue: _Queue, channel: str, may_write_to: Callable[[str], bool] | None
+    ) -> QueuedRow | None:
         for position in range(min(LOOK_AHEAD, len(queue.rows))):
             row = queue.rows[position]
             # One person's messages go out one after the other, whatever number of modems there is.
             if row.recipient in self._busy or channel in self._avoid.get(row.id, ()):
+                continue
+            if may_write_to is not None and not may_write_to(row.recipient):
                 continue
             del queue.rows[position]
             return row

@@ -12,22 +12,26 @@ import asyncio
 import contextlib
 import logging
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from appliance.channels.channel import Channel, Doubt, NotSent, Refused, Sent
+from appliance.outbound.allowance import PERIODS, Pace, period_start_ms
 from appliance.outbound.lanes import Lanes
 from appliance.outbound.policy import Action, next_attempt_ms
+from appliance.store import allowance
 from appliance.store import outbound as ops
+from appliance.store import provider as provider_ops
 from appliance.store.errors import StoreClosed, StoreError
-from appliance.store.outbound import Change, Claim, PartResult, QueuedRow
+from appliance.store.outbound import Change, Claim, PartResult, QueuedRow, QueueKey
 
 if TYPE_CHECKING:
     from appliance.store.writer import Writer
 
-__all__ = ["Pump", "PumpContext"]
+__all__ = ["Elsewhere", "Pump", "PumpContext"]
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +42,34 @@ ILL_PAUSE_S: Final = 30.0  # after the network said that it is the SIM that is r
 NOT_SENT_PAUSE_S: Final = 0.5  # a channel that says "not now" while it says "ready" must not be spun on
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where a refused message goes next. why: the router's explanation, for the trace."""
+
+    route: str
+    why: str
+
+
+def _stay(claim: Claim, channel: str) -> Elsewhere | None:
+    return None
+
+
+def _nobody_else(route: str, channel: str, refused_by: frozenset[str]) -> bool:
+    return False
+
+
+def _always_open() -> frozenset[str]:
+    return frozenset()
+
+
 @dataclass(slots=True)
 class PumpContext:
     """What all pumps share.
 
     refill: bring the scheduler's window up to date. wake: tell all pumps to look. idle: names of the
     channels that have nothing to send, so that none claims ahead what another could send at once.
+    elsewhere: the route a message goes to that this channel did not send. others: whether another channel
+    of the same route is there. closed: the lanes that rest at this hour.
     """
 
     lanes: Lanes
@@ -54,10 +80,13 @@ class PumpContext:
     wake: Callable[[], None]
     chance: random.Random
     idle: set[str] = field(default_factory=set)
+    elsewhere: Callable[[Claim, str], Elsewhere | None] = _stay
+    others: Callable[[str, str, frozenset[str]], bool] = _nobody_else
+    closed: Callable[[], frozenset[str]] = _always_open
 
 
 @dataclass(slots=True)
-class _Claimed:
+class Claimed:
     row: QueuedRow
     claim: Claim
     turn: int
@@ -66,8 +95,9 @@ class _Claimed:
 class Pump:
     """Drives one channel until cancelled; `stop` lets the message on the air finish first."""
 
-    def __init__(self, channel: Channel, context: PumpContext) -> None:
+    def __init__(self, channel: Channel, context: PumpContext, pace: Pace) -> None:
         self.channel = channel
+        self.pace = pace
         self.on_air: Claim | None = None
         self._context = context
         self._turn = 0
@@ -79,19 +109,20 @@ class Pump:
         self._idle.set()
 
     async def run(self) -> None:
-        upcoming: asyncio.Task[_Claimed] | None = None
+        upcoming: asyncio.Task[Claimed] | None = None
         try:
             while not self._stopping:
                 if upcoming is None:
                     upcoming = asyncio.create_task(self._claim_next(), name=f"claim {self.channel.name}")
-                claimed = await self._overtake(await upcoming)
-                upcoming = None
-                urgent = claimed[:-1]
-                for ahead in urgent:
-                    await self._transmit(ahead)
-                last = claimed[-1]
+                claimed = await upcoming
+                await self._keep_pace()
+                urgent = await self._overtake(claimed)
+                if urgent is not None:
+                    await self._transmit(urgent)
+                    await self._keep_pace()
+                # Until here `upcoming` still holds it, so that stopping gives it back.
                 upcoming = asyncio.create_task(self._claim_next(), name=f"claim {self.channel.name}")
-                await self._transmit(last)
+                await self._transmit(claimed)
         finally:
             self._idle.set()
             if upcoming is not None:
@@ -106,7 +137,7 @@ class Pump:
                 if self._result is not None:
                     await asyncio.shield(self._result)
 
-    async def _give_back(self, upcoming: asyncio.Task[_Claimed]) -> None:
+    async def _give_back(self, upcoming: asyncio.Task[Claimed]) -> None:
         """A message claimed ahead goes back to its queue, or the next start would have to doubt it."""
         if not upcoming.done():
             upcoming.cancel()
@@ -116,19 +147,16 @@ class Pump:
                 ops.release, claimed.claim.outbound_id, self._context.clock_ms(), "the box was stopped"
             )
 
-    async def _overtake(self, claimed: _Claimed) -> list[_Claimed]:
+    async def _overtake(self, claimed: Claimed) -> Claimed | None:
         """What has become more urgent than the message that was claimed ahead goes first."""
-        ahead: list[_Claimed] = []
         lanes, channel = self._context.lanes, self.channel
         if self._turn + 1 < claimed.turn and lanes.waits_above(claimed.claim.lane, channel.routes):
-            row = lanes.take(channel.routes, channel.name)
+            row = self._take()
             if row is not None:
-                urgent = await self._claim(row, self._turn + 1)
-                if urgent is not None:
-                    ahead.append(urgent)
-        return [*ahead, claimed]
+                return await self._claim(row, self._turn + 1)
+        return None
 
-    async def _claim_next(self) -> _Claimed:
+    async def _claim_next(self) -> Claimed:
         context, name = self._context, self.channel.name
         try:
             while True:
@@ -140,7 +168,7 @@ class Pump:
                 await context.refill()
                 row = None
                 if self.on_air is None or not context.idle:
-                    row = context.lanes.take(self.channel.routes, name)
+                    row = self._take()
                 if row is None:
                     if self.on_air is None:
                         context.idle.add(name)
@@ -153,6 +181,25 @@ class Pump:
         finally:
             self._no_longer_idle()
 
+    def _take(self) -> QueuedRow | None:
+        """The next message that the hour and this channel's allowance let through."""
+        context, pace = self._context, self.pace
+        now_ms = context.clock_ms()
+        if pace.counts and pace.used_up(now_ms):
+            return None
+        return context.lanes.take(
+            self.channel.routes,
+            self.channel.name,
+            context.closed(),
+            (lambda number: pace.may_write_to(number, now_ms)) if pace.counts else None,
+        )
+
+    async def _keep_pace(self) -> None:
+        """Wait for what the rate and the pause between two messages ask."""
+        loop = asyncio.get_running_loop()
+        while (left_s := self.pace.wait_s(loop.time())) > 0:  # noqa: ASYNC110  a time is awaited, no event
+            await asyncio.sleep(left_s)
+
     def _no_longer_idle(self) -> None:
         idle, name = self._context.idle, self.channel.name
         if name in idle:
@@ -160,7 +207,7 @@ class Pump:
             if not idle:
                 self._context.wake()  # those that held back on our account may claim ahead again
 
-    async def _claim(self, row: QueuedRow, turn: int) -> _Claimed | None:
+    async def _claim(self, row: QueuedRow, turn: int) -> Claimed | None:
         context = self._context
         try:
             claim = await context.writer.run(
@@ -169,7 +216,7 @@ class Pump:
                     outbound_id=row.id,
                     channel=self.channel.name,
                     now_ms=context.clock_ms(),
-                    modem=self.channel.identity,
+                    modem=self.channel.identity or None,
                     turn=turn,
                     count_parts=self.channel.count_parts,
                 )
@@ -190,11 +237,14 @@ class Pump:
             context.on_changes([Change(row.id, "", "")])
             return None
         context.on_changes([Change(row.id, "sending", "")])
-        return _Claimed(row, claim, turn)
+        parts = self.channel.count_parts(claim.text) - len(claim.done)
+        self.pace.spend(claim.recipient, parts, context.clock_ms())
+        return Claimed(row, claim, turn)
 
-    async def _transmit(self, claimed: _Claimed) -> None:
+    async def _transmit(self, claimed: Claimed) -> None:
         """Send every part that is still to be sent; returns once the last answer is known."""
         self._turn = claimed.turn
+        self.pace.take(asyncio.get_running_loop().time())
         self._idle.clear()
         self.on_air = claim = claimed.claim
         try:
@@ -207,10 +257,11 @@ class Pump:
             self._finish_with(claimed.row, self._result)
         finally:
             self.on_air = None
+            self.pace.ended(asyncio.get_running_loop().time())
             self.work.set()
             self._idle.set()
 
-    async def _send_part(self, claimed: _Claimed, sequence: int) -> bool:
+    async def _send_part(self, claimed: Claimed, sequence: int) -> bool:
         """Send one part and start the commit of its result; False when the message stops here."""
         claim, context = claimed.claim, self._context
         try:
@@ -227,25 +278,83 @@ class Pump:
         now_ms = context.clock_ms()
         match outcome:
             case Sent(tp_mr=tp_mr):
-                self._record(ops.settle_part, result(outcome="sent", tp_mr=tp_mr), now_ms)
+                self._record(
+                    self._counted(ops.settle_part, claim, 1), result(outcome="sent", tp_mr=tp_mr), now_ms
+                )
                 return True
             case Doubt(reason=reason):
-                self._record(ops.settle_part, result(outcome="doubt", reason=reason), now_ms)
+                self._record(
+                    self._counted(ops.settle_part, claim, 1), result(outcome="doubt", reason=reason), now_ms
+                )
                 self._finish_with(claimed.row, self._result)
             case NotSent(reason=reason):
+                self._unspend(claim, sequence)
                 task = self._record(ops.release, claim.outbound_id, now_ms, reason)
                 self._finish_with(claimed.row, task, due_ms=now_ms)
                 await asyncio.sleep(NOT_SENT_PAUSE_S)
-            case Refused(action=action, reason=reason, retries=retries):
-                due_ms = next_attempt_ms(action, claim.attempt, now_ms, context.chance, retries=retries)
-                if action is Action.ROUTE_DOWN:
+            case Refused():
+                self._unspend(claim, sequence)
+                if outcome.action is Action.ROUTE_DOWN:
                     self._ill_until = asyncio.get_running_loop().time() + ILL_PAUSE_S
-                if action in (Action.ROUTE_DOWN, Action.OTHER_ROUTE):
-                    context.lanes.avoid(claim.outbound_id, self.channel.name)
-                refusal = result(outcome="refused", reason=reason)
-                task = self._record(ops.settle_refusal, refusal, now_ms, due_ms)
-                self._finish_with(claimed.row, task, due_ms=due_ms)
+                self._refused(claimed, outcome, result(outcome="refused", reason=outcome.reason))
         return False
+
+    def _refused(self, claimed: Claimed, refused: Refused, result: PartResult) -> None:
+        """Write a refusal: give the message up, try again later, or let another route have it at once."""
+        claim, context = claimed.claim, self._context
+        now_ms = context.clock_ms()
+        due_ms = next_attempt_ms(
+            refused.action,
+            claim.attempt,
+            now_ms,
+            context.chance,
+            retries=refused.retries,
+            after_s=refused.after_s,
+        )
+        next_one: Elsewhere | None = None
+        if refused.action in (Action.ROUTE_DOWN, Action.OTHER_ROUTE) and due_ms is not None:
+            if context.others(claim.route, self.channel.name, claim.refused_by):
+                context.lanes.avoid(claim.outbound_id, self.channel.name)
+            elif not claim.done and result.sequence == 1:  # all parts of a message go one way
+                next_one = context.elsewhere(claim, self.channel.name)
+        if next_one is not None:
+            due_ms = now_ms
+        task = self._record(
+            provider_ops.refuse,
+            result,
+            now_ms,
+            due_ms,
+            next_one and next_one.route,
+            next_one.why if next_one else "",
+            claim.recipient if refused.opted_out else "",
+        )
+        key = claimed.row.key
+        if next_one is not None:
+            key = key._replace(route=next_one.route)
+        self._finish_with(claimed.row, task, due_ms=due_ms, key=key)
+
+    def _counted(
+        self, op: Callable[..., list[Change]], claim: Claim, segments: int
+    ) -> Callable[..., list[Change]]:
+        """The op, and in its transaction the count of what was handed over."""
+        pace = self.pace
+        if not pace.counts:
+            return op
+        now_ms = self._context.clock_ms()
+        starts = {each: period_start_ms(each, now_ms, pace.timezone_minutes) for each in PERIODS}
+        channel = self.channel.name
+
+        def both(db: sqlite3.Connection, *args: Any) -> list[Change]:
+            allowance.count(db, channel, claim.recipient, segments, starts)
+            return op(db, *args)
+
+        return both
+
+    def _unspend(self, claim: Claim, sequence: int) -> None:
+        """This part and those behind it were not sent."""
+        parts = self.channel.count_parts(claim.text)
+        unsent = sum(number not in claim.done for number in range(sequence, parts + 1))
+        self.pace.spend(claim.recipient, -unsent, self._context.clock_ms())
 
     async def _gate(self) -> None:
         """The result before this part must be on disk before its PDU is written."""
@@ -276,7 +385,12 @@ class Pump:
         return self._result
 
     def _finish_with(
-        self, row: QueuedRow, task: asyncio.Task[Any] | None, *, due_ms: int | None = None
+        self,
+        row: QueuedRow,
+        task: asyncio.Task[Any] | None,
+        *,
+        due_ms: int | None = None,
+        key: QueueKey | None = None,
     ) -> None:
         """Give the row back to the scheduler once its result is on disk."""
         lanes, wake = self._context.lanes, self._context.wake
@@ -286,7 +400,7 @@ class Pump:
                 task.exception()  # a closed store ends the process; recovery will speak for this row
             lanes.done(row)
             if due_ms is not None:
-                lanes.schedule(row.key, due_ms)
+                lanes.schedule(key or row.key, due_ms)
             wake()
 
         if task is None:

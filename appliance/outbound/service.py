@@ -1,4 +1,4 @@
-"""The way out as a whole: one scheduler, one pump a channel, and the sweeper behind them."""
+"""The way out as a whole: one scheduler, the pumps of each channel, the routes and the sweeper."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from appliance.channels.channel import Channel
 from appliance.message import Lane, Outbound
+from appliance.outbound.allowance import Limits, Pace, QuietHours
 from appliance.outbound.lanes import WINDOW, Lanes
 from appliance.outbound.pump import Pump, PumpContext
+from appliance.outbound.router import RouteRule
+from appliance.outbound.routing import NoRoute, Routing
+from appliance.outbound.whole import WholePump
+from appliance.store import allowance
 from appliance.store import outbound as ops
+from appliance.store import provider as provider_ops
 from appliance.store.errors import StoreClosed, StoreError
 from appliance.store.outbound import Change, QueuedRow, QueueKey
 
 if TYPE_CHECKING:
     from appliance.store.store import Store
 
-__all__ = ["OutboundService"]
+__all__ = ["NoRoute", "OutboundService"]
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +38,32 @@ COUNTED: Final = 10_000  # rows of one queue that the page counts; beyond, "many
 
 
 class OutboundService:
-    """Owns the lanes and the pumps. `start` recovers what a crash left before anything is sent."""
+    """Owns the lanes, the pumps and the routes. `start` recovers what a crash left before anything is sent.
 
-    def __init__(self, store: Store, clock_ms: Callable[[], int], *, seed: int | None = None) -> None:
+    quiet: the hours at which some lanes rest. trusted: whether the wall clock can be believed; until then
+    those lanes rest too.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock_ms: Callable[[], int],
+        *,
+        seed: int | None = None,
+        timezone_minutes: int = 180,
+        quiet: QuietHours | None = None,
+        trusted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
         self._clock_ms = clock_ms
+        self._timezone_minutes = timezone_minutes
+        self._quiet = quiet
+        self._trusted = trusted
         self._lanes = Lanes()
         self._refilling = asyncio.Lock()
-        self._pumps: dict[str, tuple[Pump, asyncio.Task[None]]] = {}
+        self._pumps: dict[str, list[tuple[Pump, asyncio.Task[None]]]] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self.routing = Routing(store, clock_ms)
         self._context = PumpContext(
             lanes=self._lanes,
             writer=store.writer,
@@ -47,6 +72,9 @@ class OutboundService:
             refill=self._refill,
             wake=self._wake,
             chance=random.Random(seed),
+            elsewhere=self.routing.elsewhere,
+            others=self.routing.others,
+            closed=self._closed_lanes,
         )
 
     async def start(self) -> None:
@@ -56,7 +84,7 @@ class OutboundService:
 
     async def stop(self, patience_s: float) -> None:
         """Let what is on the air finish for up to `patience_s`, then end."""
-        pumps = list(self._pumps.values())
+        pumps = [each for several in self._pumps.values() for each in several]
         await asyncio.gather(*(pump.stop(patience_s) for pump, _ in pumps))
         tasks = [task for _, task in pumps] + ([self._sweeper] if self._sweeper else [])
         for task in tasks:
@@ -64,11 +92,23 @@ class OutboundService:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._pumps.clear()
 
-    def add(self, channel: Channel) -> None:
-        """Start feeding a channel."""
-        pump = Pump(channel, self._context)
-        task = asyncio.create_task(self._drive(pump), name=f"pump {channel.name}")
-        self._pumps[channel.name] = (pump, task)
+    def add(self, channel: Channel, *, parallel: int = 1, limits: Limits | None = None) -> None:
+        """Start feeding a channel.
+
+        parallel: how many messages at once, of a channel that takes whole messages; a modem takes one.
+        """
+        pace = Pace(limits or Limits(), timezone_minutes=self._timezone_minutes, chance=self._context.chance)
+        self.routing.add(channel, pace)
+        kind, count = (Pump, 1) if channel.identity else (WholePump, parallel)
+        loaded = asyncio.create_task(self._load(channel.name, pace), name=f"allowance {channel.name}")
+        for number in range(count):
+            pump = kind(channel, self._context, pace)
+            task = asyncio.create_task(self._drive(pump, loaded), name=f"pump {channel.name} {number}")
+            self._pumps.setdefault(channel.name, []).append((pump, task))
+
+    def set_routes(self, rules: Iterable[RouteRule]) -> None:
+        """Put the table of routes in force. Without one, everything goes by any modem."""
+        self.routing.router.replace(rules)
 
     def offer(self, rows: Iterable[QueuedRow]) -> None:
         """Messages that were queued by a commit just now."""
@@ -78,8 +118,17 @@ class OutboundService:
         self._wake()
 
     async def send(self, message: Outbound) -> int:
-        """Queue one message; returns its id after the commit."""
-        outbound_id = await self._store.writer.run(ops.insert, message, self._clock_ms())
+        """Queue one message; returns its id after the commit. Raises NoRoute."""
+        choice = await self.routing.choose(message)
+        if choice is None:
+            outbound_id = await self._store.writer.run(ops.insert, message, self._clock_ms())
+        else:
+            if choice.route is None:
+                raise NoRoute(f"no route to {message.recipient}: {choice.why}")
+            message = msgspec.structs.replace(message, route=choice.route)
+            outbound_id = await self._store.writer.run(
+                provider_ops.insert_routed, message, self._clock_ms(), choice.why
+            )
         if message.not_before_ms > self._clock_ms():
             self._lanes.schedule(
                 QueueKey(message.route, message.lane, message.client_id), message.not_before_ms
@@ -106,21 +155,34 @@ class OutboundService:
 
     async def snapshot(self) -> dict[str, Any]:
         """For the page: what waits per lane and since when, and what is on the air."""
-        on_air = [pump.on_air.outbound_id for pump, _ in self._pumps.values() if pump.on_air]
+        pumps = [pump for several in self._pumps.values() for pump, _ in several]
+        on_air = [pump.on_air.outbound_id for pump in pumps if pump.on_air]
         lanes = await self._store.reader.run(_lane_counts, self._clock_ms())
-        return {"lanes": lanes, "on_air": on_air, "window": self._lanes.in_window()}
+        return {
+            "lanes": lanes,
+            "on_air": on_air,
+            "window": self._lanes.in_window(),
+            "routes": self.routing.snapshot(),
+        }
 
     def _publish_one(self, outbound_id: int, state: str, reason: str) -> None:
         self._store.feed.publish({"kind": "out", "id": outbound_id, "state": state, "reason": reason})
 
     def _wake(self) -> None:
-        for pump, _ in self._pumps.values():
-            pump.work.set()
+        for several in self._pumps.values():
+            for pump, _ in several:
+                pump.work.set()
 
-    async def _drive(self, pump: Pump) -> None:
+    async def _load(self, name: str, pace: Pace) -> None:
+        """Read what the channel has used already; nothing is sent before that is known."""
+        if pace.counts:
+            pace.load(*await self._store.reader.run(allowance.load, name))
+
+    async def _drive(self, pump: Pump, loaded: asyncio.Task[None]) -> None:
         """A pump that fails is a bug of ours: say so, and go on with the next message."""
         while True:
             try:
+                await asyncio.shield(loaded)
                 await pump.run()
             except StoreClosed:
                 return
@@ -142,10 +204,23 @@ class OutboundService:
                 lanes.refill(key, rows, due_ms, now_ms)
 
     async def _reconcile(self) -> None:
-        """Look on disk for queues the scheduler has not been told of."""
-        for key, due_ms in await self._store.reader.run(ops.active_keys):
+        """Look on disk for queues the scheduler has not been told of, and for those that are stuck."""
+        keys = await self._store.reader.run(ops.active_keys)
+        for key, due_ms in keys:
             self._lanes.schedule(key, due_ms)
+        routing, now_ms = self.routing, self._clock_ms()
+        self._lanes.let_go(routing.ready())
+        if routing.router.rules:
+            for key in [key for key, due_ms in keys if due_ms <= now_ms and routing.stuck(key.route)]:
+                for row in await routing.move_on(key):
+                    self._lanes.offer(row)
+        routing.watch_allowances()
         self._wake()
+
+    def _closed_lanes(self) -> frozenset[str]:
+        if self._quiet is None:
+            return frozenset()
+        return self._quiet.closed(self._clock_ms()) if self._trusted() else self._quiet.lanes
 
     async def _sweep_for_ever(self) -> None:
         while True:

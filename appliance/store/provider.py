@@ -6,35 +6,44 @@ Ops for the writer thread, as those of `outbound.py`, which they go on from. Tim
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
-from appliance.message import OutboundState
+from appliance.message import Outbound, OutboundState
 from appliance.store.outbound import (
     Change,
     PartResult,
     QueuedRow,
     QueueKey,
+    insert,
     move,
     refused_by,
+    release,
     settle_refusal,
     trace,
 )
 
 __all__ = [
+    "NO_ROUTES",
     "ORPHANS_KEPT",
+    "Move",
     "ProviderReport",
+    "insert_routed",
     "last_channel",
     "opt_out",
     "provider_report",
     "queued_on",
     "refuse",
+    "release_to",
+    "reply_route",
     "reroute",
     "settle_accepted",
 ]
 
 ORPHANS_KEPT: Final = 10_000  # reports that came before our own result, at a provider's burst of them
+NO_ROUTES: Final = frozenset({"http", "handset", "timer"})  # channels of inbound messages that carry no SMS
 ORPHAN_WAIT_MS: Final = 10 * 60_000
 
 
@@ -99,6 +108,17 @@ def refuse(
     return changes
 
 
+def release_to(
+    db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str, route: str, why: str
+) -> list[Change]:
+    """Put a claimed message back that was certainly not sent, on another route."""
+    changes = release(db, outbound_id, now_ms, reason)
+    if changes:
+        db.execute("UPDATE outbound SET route = ? WHERE id = ?", (route, outbound_id))
+        trace(db, outbound_id, now_ms, "routed", "router", why)
+    return changes
+
+
 def provider_report(
     db: sqlite3.Connection, channel: str, report: ProviderReport, now_ms: int
 ) -> list[Change]:
@@ -137,19 +157,43 @@ def opt_out(db: sqlite3.Connection, number: str, word: str, now_ms: int) -> None
     )
 
 
-def reroute(
-    db: sqlite3.Connection, outbound_id: int, before: str, after: str, why: str, now_ms: int
-) -> QueuedRow | None:
-    """Let a queued message take another route; None when it is no longer queued on `before`."""
-    row = db.execute(
-        "UPDATE outbound SET route = ? WHERE id = ? AND route = ? AND state = 'queued'"
-        " RETURNING recipient, lane, client_id",
-        (after, outbound_id, before),
-    ).fetchone()
-    if row is None:
-        return None
+class Move(NamedTuple):
+    """Another route for a queued message, and why."""
+
+    outbound_id: int
+    before: str
+    after: str
+    why: str
+
+
+def reroute(db: sqlite3.Connection, moves: Sequence[Move], now_ms: int) -> list[QueuedRow]:
+    """Let queued messages take other routes; those that are no longer queued where they were stay out."""
+    moved: list[QueuedRow] = []
+    for outbound_id, before, after, why in moves:
+        row = db.execute(
+            "UPDATE outbound SET route = ? WHERE id = ? AND route = ? AND state = 'queued'"
+            " RETURNING recipient, lane, client_id",
+            (after, outbound_id, before),
+        ).fetchone()
+        if row is not None:
+            trace(db, outbound_id, now_ms, "routed", "router", why)
+            moved.append(QueuedRow(outbound_id, row[0], QueueKey(after, row[1], row[2])))
+    return moved
+
+
+def insert_routed(db: sqlite3.Connection, message: Outbound, now_ms: int, why: str) -> int:
+    """Queue a message whose route was chosen, and keep why."""
+    outbound_id = insert(db, message, now_ms)
     trace(db, outbound_id, now_ms, "routed", "router", why)
-    return QueuedRow(outbound_id, row[0], QueueKey(after, row[1], row[2]))
+    return outbound_id
+
+
+def reply_route(db: sqlite3.Connection, inbound_id: int, recipient: str) -> str:
+    """The route of a reply: the number that was texted answers, "" where it came by no route."""
+    row = db.execute("SELECT channel, sender FROM inbound WHERE id = ?", (inbound_id,)).fetchone()
+    if row is None or row[1] != recipient or row[0] in NO_ROUTES:
+        return ""
+    return str(row[0])
 
 
 def queued_on(

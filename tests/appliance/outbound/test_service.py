@@ -29,6 +29,7 @@ class ScriptedChannel:
         self.routes = ("", name)
         self.identity = f"imei/{name}"
         self.ready = True
+        self.trouble = ""
         self.parts = parts
         self.script: list[Outcome] = []
         self.given: list[tuple[str, int, int]] = []
