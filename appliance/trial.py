@@ -17,6 +17,7 @@ import msgspec
 from appliance.conversation.shell import Shell
 from appliance.conversation.turn import Event, Reply, Session, Turn
 from appliance.store import effects
+from appliance.store.assistant import SAMPLE_KNOWLEDGE, import_knowledge
 from appliance.store.database import known_migrations
 from appliance.store.effects import EffectContext, EffectRefused
 from appliance.store.lookups import looks_on
@@ -60,6 +61,7 @@ class Trial:
                 seats_per_bus=seats_per_bus,
                 timezone_minutes=self.shell.kit.timezone_minutes,
             )
+            import_knowledge(self.db, SAMPLE_KNOWLEDGE)
         self.looks = looks_on(self.db)
         self.sessions: dict[str, Session] = {}
         self.turns = 0

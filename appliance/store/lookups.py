@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from appliance.store.assistant import AssistantLook
 from appliance.store.booking import BookingLook
 from appliance.store.chat import ChatLook
 
@@ -14,7 +15,7 @@ __all__ = ["looks_on", "open_looks"]
 
 def looks_on(db: sqlite3.Connection) -> dict[str, Any]:
     """Look-ups over a connection that is open already."""
-    return {"booking": BookingLook(db), "chat": ChatLook(db)}
+    return {"booking": BookingLook(db), "chat": ChatLook(db), "assistant": AssistantLook(db)}
 
 
 def open_looks(path: str | Path) -> dict[str, Any]:

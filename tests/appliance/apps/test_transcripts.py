@@ -21,7 +21,7 @@ def test_transcript_played_again_reads_the_same(
     name: str, make_trial: Callable[..., Trial], people: dict[str, str]
 ) -> None:
     path = FOLDER / f"{name}.txt"
-    apps = ["booking", "chat"] if name.endswith(("_chat", "_assistant")) else ["booking"]
+    apps = ["booking", "chat", "assistant"] if name.endswith(("_chat", "_assistant")) else ["booking"]
     trial = make_trial({**SETTINGS, "conversation": {"apps": apps}})
     wanted = path.read_text(encoding="utf-8")
     played = "\n".join(play(wanted.splitlines(), trial, people)) + "\n"
