@@ -73,6 +73,10 @@ interop: dev ## gammu, gammu-smsd and smstools from Debian against the simulator
 bench: dev ## speed, each figure beside its limit; .outpost/bench keeps the numbers
 	$(PY) -m tests.bench $(BENCH_ARGS)
 
+.PHONY: bench-radio
+bench-radio: dev ## how near the driver comes to what the radio allows, beside gammu-smsd and smstools
+	$(PY) tests/bench/radio.py $(BENCH_ARGS)
+
 .PHONY: torture
 torture: dev ## kill, fill and garble the whole appliance; TORTURE_ARGS="--rounds 1000 --seed 1"
 	$(PY) -m tests.torture $(TORTURE_ARGS)

@@ -209,6 +209,18 @@ class Booking(Struct, frozen=True, forbid_unknown_fields=True):
     hold_minutes: Annotated[
         int, _meta("Seats are held unpaid so long, in minutes.", "1 to 2880", ge=1, le=2880)
     ] = 30
+    refund_hours: Annotated[
+        int,
+        _meta(
+            "A paid ticket given back at least so long before departure is refunded, in hours.",
+            "0 to 720",
+            ge=0,
+            le=720,
+        ),
+    ] = 24
+    refund_percent: Annotated[
+        int, _meta("So much of its price is refunded, in percent.", "0 to 100", ge=0, le=100)
+    ] = 80
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):

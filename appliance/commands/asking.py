@@ -66,10 +66,12 @@ def ask(path: Path, request: dict[str, Any], *, timeout_s: float = 10.0) -> dict
     return value if isinstance(value, dict) else {"error": f"odd answer: {value!r}"}
 
 
-def tell(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any] | int:
+def tell(
+    args: argparse.Namespace, request: dict[str, Any], *, timeout_s: float = 10.0
+) -> dict[str, Any] | int:
     """Ask and return the answer, or print what was wrong and return the exit code."""
     try:
-        answer = ask(find_socket(args), request)
+        answer = ask(find_socket(args), request, timeout_s=timeout_s)
     except ConfigErrors as error:
         print(*error.lines, sep="\n", file=sys.stderr)
         return int(Exit.USAGE)
