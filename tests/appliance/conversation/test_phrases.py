@@ -63,5 +63,6 @@ def test_over_budget_names_the_text_that_grew(folder: Path) -> None:
     ]
 
 
-SLOTS = "origin destination date asked time until price code n left most seats days km hours via choices"
-    " alias".split()
+SLOTS = (
+    "origin destination date asked time until price code n left most seats days km hours via choices alias"
+).split()
