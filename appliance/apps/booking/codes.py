@@ -22,7 +22,8 @@ def make_code(entropy: int, attempt: int) -> str:
 
     26^6 codes, some 250 million with both: a box sells thousands, so guessing a live one is not worth it.
     """
-    value = (entropy + attempt * 0x9E37_79B9_7F4A_7C15) & _MASK
+    # Another odd constant than the loop's: else a second attempt could repeat the first one's second try.
+    value = (entropy ^ (attempt * 0xD1B5_4A32_D192_ED03)) & _MASK
     while True:
         # splitmix64: neighbouring inputs give codes that have nothing in common.
         value = (value + 0x9E37_79B9_7F4A_7C15) & _MASK
