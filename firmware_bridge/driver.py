@@ -44,11 +44,14 @@ SIM_RETRY_S: Final = 10.0
 PARKED_RETRY_S: Final = 60.0  # a person may have changed the SIM
 STOP_PATIENCE_S: Final = 2.0  # for the answer to a PDU already written
 DETAIL_S: Final = 300.0
+REPAIRS: Final = 6  # times that settings refused at the start are asked for again, REPAIR_S apart
+REPAIR_S: Final = 5.0
 QUIET_S: Final = 1.0
 QUIET_PATIENCE_S: Final = 60.0
 ANSWERED_LATELY_S: Final = 1.0  # an answer this fresh is as good as asking AT
 STORE_ALARM: Final = 0.8
 RESTARTS_ALARM: Final = 3  # an hour
+ONE_RESTART_S: Final = 30.0
 SENDS_FAIL: Final = 5  # one after the other, none of them the message's own fault
 CANARY_BACK_S: Final = 180.0
 RADIO_OFF_S: Final = 2.0
@@ -84,6 +87,7 @@ class Driver:
         self.canary_token: str | None = None
         self.round_at = clock()
         self.last_traffic = clock()
+        self.up_at = clock()
         self._board = board
         self._profiles = profiles
         self._pins = pins
@@ -303,9 +307,8 @@ class Driver:
                 self.show()
         facts = startup.facts
         self._finder.confirm(facts.imei, path)
-        self.inbox.attach(
-            line, facts, sweep_s=settings.sweep_s if facts.notify else min(10.0, settings.sweep_s)
-        )
+        self.inbox.attach(line, facts, sweep_s=self._sweep_pause(facts))
+        self.up_at = self._clock()
         self._up = True
         self._failures = 0
         self._unregistered_since = self._clock()
@@ -336,9 +339,7 @@ class Driver:
             for task in done:
                 task.result()  # a side task that died is the end of this life
             if restart.done():
-                now = self._clock()
-                self._restarts = [t for t in self._restarts if now - t < 3600] + [now]
-                self.ladder.note("restarted", "restart banner", wall_ms=wall_ms())
+                self._note_restart()
                 return Trouble.RESTARTED, "the modem restarted by itself"
             return keeper.result()
         finally:
@@ -347,10 +348,17 @@ class Driver:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _note_restart(self) -> None:
+        """RDY, +CFUN: 1 and SMS Ready of one start are one restart."""
+        now = self._clock()
+        if not self._restarts or now - self._restarts[-1] > ONE_RESTART_S:
+            self.ladder.note("restarted", "restart banner", wall_ms=wall_ms())
+            self._restarts = [t for t in self._restarts if now - t < 3600] + [now]
+
     async def _recover(self, line: Line, path: str, trouble: Trouble, reason: str) -> None:
         """Take the next step while the line still stands. Raises Reopen when the step is to leave it."""
-        if trouble is Trouble.RESTARTED and len(self._restarts) < RESTARTS_ALARM:
-            # Its own doing and ours to mend, at once; the ladder is for what does not mend.
+        if trouble is Trouble.RESTARTED:
+            # Its own doing and ours to mend, at once and however often; resetting it would not help it.
             self._board.state("recovering", reason, Rung.INITIALISE.value)
             await self._bring_up(line, path)
             return
@@ -394,13 +402,14 @@ class Driver:
         assert self._startup is not None
         startup, facts = self._startup, self._startup.facts
         detail_at = self._clock()
-        misses = 0
+        misses = repairs = 0
         while True:
             if self._clock() >= detail_at:
                 detail_at = self._clock() + DETAIL_S
                 await self._details(line, startup)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_pause()):
+                pause_s = self._poll_pause() if startup.complete or repairs >= REPAIRS else REPAIR_S
+                async with asyncio.timeout(min(pause_s, self.settings.poll_s)):
                     await self._poll_now.wait()
             self._poll_now.clear()
             try:
@@ -425,11 +434,25 @@ class Driver:
                 pass  # it answers AT with an error: odd, but alive
             if facts.used is not None and facts.total and facts.used >= STORE_ALARM * facts.total:
                 self.inbox.sweep_soon()
+            if not startup.complete and repairs < REPAIRS:
+                repairs += 1
+                await self._complete(line, startup)
             self._judge()
             trouble = self._trouble()
             if trouble is not None:
                 return trouble
             await self._mind_canary()
+
+    async def _complete(self, line: Line, startup: Startup) -> None:
+        """What was refused while the modem was starting may be taken now."""
+        async with line.turn(Urgency.HEALTH):
+            changed = await startup.complete_later()
+        if changed:
+            self.inbox.attach(line, startup.facts, sweep_s=self._sweep_pause(startup.facts))
+
+    def _sweep_pause(self, facts: Facts) -> float:
+        """Without announcements the sweep is all there is."""
+        return self.settings.sweep_s if facts.notify else min(10.0, self.settings.sweep_s)
 
     def _poll_pause(self) -> float:
         """Quicker while the network is being waited for."""

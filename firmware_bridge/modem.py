@@ -6,6 +6,7 @@ Everything happens on the running loop.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable
@@ -44,6 +45,10 @@ from firmware_bridge.wire_log import WireLog
 __all__ = ["Modem", "ModemHealth", "ModemSettings", "Received"]
 
 USSD_REPLIES: Final = 8  # answers to menus in one call
+# Refusals that mean "not yet" in the first seconds after start-up: not allowed, SIM busy, please wait.
+STARTING_CMS: Final = frozenset({302, 314, 515})
+STARTING_CME: Final = frozenset({14, 515})
+STARTING_RETRY_S: Final = 1.0
 
 
 class Modem:
@@ -171,15 +176,29 @@ class Modem:
             )
         except UsageError as e:
             raise BadMessage(str(e)) from e
-        async with line.turn(Urgency.SEND):
-            self._line_to_send()
-            lines = await self._submit(line, command, gate)
+        while True:
+            async with line.turn(Urgency.SEND):
+                self._line_to_send()
+                try:
+                    lines = await self._submit(line, command, gate)
+                    break
+                except (CmsError, CmeError) as e:
+                    if e.after_pdu or not self._still_starting(e):
+                        raise
+            # Registered, and its SMS part still not ready: it says so before the prompt, so nothing was sent.
+            await asyncio.sleep(STARTING_RETRY_S)
+            line = self._line_to_send()
         mr = _reference(lines)
         if mr is None:
             raise Ambiguous("OK without +CMGS: <mr>")
         driver.sent(None)
         self._board.count(sent=self.health.sent + 1)
         return mr
+
+    def _still_starting(self, error: CmsError | CmeError) -> bool:
+        codes = STARTING_CMS if isinstance(error, CmsError) else STARTING_CME
+        since = self._clock() - self._driver.up_at
+        return error.code in codes and since < self._driver.facts.profile.sim_patience_s
 
     def _line_to_send(self) -> Line:
         line, health = self._driver.line, self.health
@@ -197,7 +216,8 @@ class Modem:
                 raise Ambiguous(str(e), mr=_reference(e.lines)) from e
             raise PromptLost(str(e)) from e
         except (CmsError, CmeError) as e:
-            if e.action in (SendAction.ATTENTION, SendAction.RETRY_LATER):
+            starting = not e.after_pdu and self._still_starting(e)
+            if e.action in (SendAction.ATTENTION, SendAction.RETRY_LATER) and not starting:
                 driver.sent(e)
             if isinstance(e, CmsError) and e.code == 322:
                 driver.inbox.sweep_soon()

@@ -118,6 +118,7 @@ class Startup:
         self._choose = choose
         self._unlock = unlock
         self._progress = progress
+        self._patience = True
         self.facts = Facts()
 
     async def run(self) -> Facts:
@@ -135,6 +136,25 @@ class Startup:
         await self.smsc()
         await self.registration()
         return self.facts
+
+    @property
+    def complete(self) -> bool:
+        """Nothing that receiving is better with was refused."""
+        return bool(self.facts.memory) and self.facts.notify is not None
+
+    async def complete_later(self) -> bool:
+        """Ask once more for what was refused: some modems (Cinterion) are ready long after they say so, and
+        tell nobody. True if that has changed anything."""
+        self._patience = False
+        before = (self.facts.memory, self.facts.notify)
+        if not self.facts.memory:
+            await self.storage()
+        if self.facts.notify is None:
+            await self.service()
+            await self.notifications()
+        if self.facts.smsc is None:
+            await self.smsc()
+        return (self.facts.memory, self.facts.notify) != before
 
     # -- steps
 
@@ -384,7 +404,12 @@ class Startup:
                     isinstance(e, CmeError) and e.code in _BUSY_CME
                 )
                 refusals += not busy
-                if refusals >= tries or waited >= self.facts.profile.sim_patience_s or _never(e):
+                if (
+                    not self._patience
+                    or refusals >= tries
+                    or waited >= self.facts.profile.sim_patience_s
+                    or _never(e)
+                ):
                     return None
                 self._progress(f"{command.name}: {e.result}", "waits for the modem to finish starting")
             await asyncio.sleep(RETRY_S)

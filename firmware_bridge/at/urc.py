@@ -138,7 +138,7 @@ _TOLD_BY_VALUE: Final[tuple[tuple[re.Pattern[str], UrcKind], ...]] = (
     (re.compile(r"\+WIND:\s*3\Z"), UrcKind.RESTART),
     (re.compile(r"\+WIND:\s*(4|16)\Z"), UrcKind.READY),
     (re.compile(r"\+QIND:\s*\"?SMS DONE"), UrcKind.READY),
-    (re.compile(r"\+CFUN:\s*[^1]"), UrcKind.CHATTER),
+    (re.compile(r"\+CFUN:\s*(?!1\b)\S"), UrcKind.CHATTER),
     (re.compile(r"UNDER-VOLTAGE|OVER-VOLTAGE"), UrcKind.POWER),
 )
 

@@ -195,7 +195,21 @@ async def test_modem_poison_message_does_not_count_against_the_modem(
     assert not [e for e in modem.history if e.step == Rung.INITIALISE.value]
 
 
-async def test_modem_restarting_again_and_again_raises_an_alarm(quick: None, fake: Any, harness: Any) -> None:
+async def test_modem_banners_of_one_start_are_one_restart(quick: None, fake: Any, harness: Any) -> None:
+    modem = harness.start(fake.path)
+    await harness.ready()
+    for number, banner in enumerate(("RDY", "+CFUN: 1", "SMS Ready"), 2):
+        fake.say(banner)
+        await fake.until(lambda number=number: fake.asked(r"AT\+CMGF=0") == number)
+        await harness.ready()
+    assert [e.step for e in modem.history].count("restarted") == 1
+    assert not modem.health.alarms
+
+
+async def test_modem_restarting_again_and_again_raises_an_alarm(
+    quick: None, fake: Any, harness: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("firmware_bridge.driver.ONE_RESTART_S", 0.0)
     modem = harness.start(fake.path)
     await harness.ready()
     for number in range(2, 5):
