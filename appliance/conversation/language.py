@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from appliance.conversation.text import is_ethiopic, words
@@ -20,6 +21,7 @@ _COMMANDS: Final = frozenset(
 _TIGRINYA: Final = frozenset("ቐቑቒቓቔቕቖኸኹኺኻኼኽኾኣዓሓሕ")
 
 
+@lru_cache(maxsize=4096)
 def detect(text: str, lexicon: Lexicon) -> str:
     """The language of a text, or "" when nothing in it tells: a number, a town, a command word."""
     found = words(text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -24,9 +25,13 @@ _DAY_MS: Final = 86_400_000
 _ALIVE: Final = "(b.state IN ('paid', 'used') OR (b.state = 'held' AND b.expires_at_ms > :now))"
 
 
+@lru_cache(maxsize=512)
+def _midnight_ms(date: str) -> int:
+    return int(dt.datetime.fromisoformat(date).replace(tzinfo=dt.UTC).timestamp()) * 1000
+
+
 def _departs_at_ms(date: str, minute: int, timezone_minutes: int) -> int:
-    midnight = dt.datetime.fromisoformat(date).replace(tzinfo=dt.UTC)
-    return int(midnight.timestamp()) * 1000 + (minute - timezone_minutes) * 60_000
+    return _midnight_ms(date) + (minute - timezone_minutes) * 60_000
 
 
 def close_expired(db: sqlite3.Connection, now_ms: int, departure_id: int | None = None) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -39,6 +40,7 @@ class Request(msgspec.Struct, frozen=True):
     concepts: frozenset[str] = frozenset()
 
 
+@lru_cache(maxsize=4096)  # pure, and many people send the same words: "1", YES, the line on the poster
 def understand(
     text: str, lexicon: Lexicon, names: Names, today: dt.date, calendar: str, *, horizon_days: int = 90
 ) -> Request:
