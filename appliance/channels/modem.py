@@ -11,7 +11,7 @@ from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, S
 from appliance.clock import Clock
 from appliance.message import Inbound, normalise_number
 from appliance.outbound.policy import Action
-from appliance.store import outbound as outbound_store
+from appliance.store import status_reports
 from appliance.store.outbound import Change, Claim
 from appliance.store.parts import Part
 from firmware_bridge.errors import (
@@ -182,7 +182,7 @@ class ModemInbox:
         """Apply an SMS-STATUS-REPORT; returns after the commit."""
         identity = self.channel.identity if self.channel else ""
         changes = await self._store.writer.run(
-            outbound_store.report,
+            status_reports.report,
             identity,
             report.mr,
             report.recipient.digits,

@@ -56,12 +56,22 @@ _STATUSES: Final = {
 
 
 class Template:
-    """A provider as described. variables: the operator's own, such as a token. sender: {{from}}."""
+    """A provider as described. variables: the operator's own, such as a token. sender: {{from}}.
+
+    url: instead of the description's own, "" for that.
+    """
 
     def __init__(
-        self, description: Description | str, *, variables: Mapping[str, str], sender: str, region: str = "ET"
+        self,
+        description: Description | str,
+        *,
+        variables: Mapping[str, str],
+        sender: str,
+        region: str = "ET",
+        url: str = "",
     ) -> None:
         known = load_preset(description, Description) if isinstance(description, str) else description
+        known = msgspec.structs.replace(known, url=url) if url else known
         self._is = known
         self._own = {**variables, "from": sender}
         self._region = region

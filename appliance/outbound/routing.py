@@ -15,7 +15,7 @@ from appliance.channels.provider import count_segments
 from appliance.message import Lane, Outbound
 from appliance.outbound.allowance import Pace
 from appliance.outbound.pump import Elsewhere
-from appliance.outbound.router import ANY_MODEM, Ask, Choice, Router
+from appliance.outbound.router import ANY_MODEM, Ask, Choice, Router, RouteRule
 from appliance.store import provider as provider_ops
 from appliance.store.outbound import Claim, QueuedRow, QueueKey
 
@@ -51,6 +51,8 @@ class Routing:
         self._ill_since: dict[str, float] = {}
         self._alarmed: frozenset[str] = frozenset()
         self.router = Router(health=self._trouble, allowance=self._used_up)
+        # Without a table any modem may take over what was queued for one that does not come back.
+        self._modems = Router([RouteRule(ANY_MODEM)], health=self._trouble, allowance=self._used_up)
 
     def add(self, channel: Channel, pace: Pace) -> None:
         """A channel that runs from now on."""
@@ -90,7 +92,9 @@ class Routing:
         return frozenset(name for name, (channel, _) in self._channels.items() if channel.ready)
 
     def stuck(self, route: str) -> bool:
-        """Whether a route has been unable to send for longer than one waits for it."""
+        """Whether a route has been unable to send for longer than one waits for it, and another might."""
+        if route == ANY_MODEM and not self.router.rules:
+            return False
         now, now_ms = asyncio.get_running_loop().time(), self._clock_ms()
         serving = self._serving.get(route, [])
         if not self._trouble(route, frozenset()):
@@ -147,7 +151,8 @@ class Routing:
         refused_by: frozenset[str] = frozenset(),
     ) -> Choice:
         segments = count_segments(text)
-        return self.router.choose(Ask(recipient, lane, client_id, segments, len(text), sticky, refused_by))
+        router = self.router if self.router.rules else self._modems
+        return router.choose(Ask(recipient, lane, client_id, segments, len(text), sticky, refused_by))
 
     def _trouble(self, route: str, refused_by: frozenset[str]) -> str:
         """Why a route cannot send, "" if it can."""
