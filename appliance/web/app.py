@@ -20,6 +20,8 @@ from appliance.web.live import Live
 from appliance.web.page import Page
 from appliance.web.problem import Problem, from_http_exception
 from appliance.web.services import Services
+from appliance.web.v1 import OPERATIONS, add_operations
+from appliance.web.v1.openapi import document, document_bytes
 
 if TYPE_CHECKING:
     from appliance.observe.metrics import Metrics
@@ -116,6 +118,12 @@ class _Site:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers)
 
+    async def openapi(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(body=document_bytes(), content_type="application/json")
+
+    async def docs(self, _request: web.Request) -> web.StreamResponse:
+        return _html(self.page.api(document()))
+
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         check_page(request, self._services.settings)
         from appliance.observe.metrics import CONTENT_TYPE, Metrics, Sources
@@ -202,6 +210,10 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/healthz", health.alive)
     app.router.add_get("/readyz", health.ready)
     app.router.add_get("/metrics", site.metrics)
+    if services.gateway is not None:
+        add_operations(app, services.gateway, services.settings, OPERATIONS)
+        app.router.add_get("/openapi.json", site.openapi)
+        app.router.add_get("/docs", site.docs)
     app.router.add_get("/", site.front)
     app.router.add_get("/events", site.events, allow_head=False)
     app.router.add_get(r"/messages/{kind:in|out}/{id:\d{1,18}}", site.life)

@@ -25,6 +25,7 @@ from appliance.store.views import (
 )
 from appliance.web import box
 from appliance.web.services import ModemHealth, Services
+from appliance.web.v1.openapi import schema_words
 
 __all__ = ["PARTS", "Page"]
 
@@ -133,6 +134,7 @@ class Page:
             iso=box.iso,
             duration=box.duration,
             took=box.took,
+            schema_words=schema_words,
             pretty_number=box.pretty_number,
             megabytes=_megabytes,
         )
@@ -165,6 +167,12 @@ class Page:
             return None
         return self._jinja.get_template("person.html").render(
             self._base(), rows=list(reversed(rows)), number=number, shown=PERSON_SHOWN
+        )
+
+    def api(self, document: dict[str, Any]) -> str:
+        """The page of the business API, made of its OpenAPI document."""
+        return self._jinja.get_template("api.html").render(
+            self._base(), document=document, schemas=document["components"]["schemas"]
         )
 
     def problem(self, status: int, title: str, detail: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from appliance.config import Config
+from appliance.gateway.service import Gateway
 from appliance.message import Inbound
 
 __all__ = [
@@ -183,6 +184,7 @@ class Services:
 
     modems: health of each configured modem, in order. outbound: {"lanes": [{"lane", "queued",
     "oldest_ms", "sending"}], "routes": [{"name", "state", "reason"}]}, any part of it may be missing.
+    gateway: the business side; without it there is no /v1.
     started_ms: when this process began, for the up-time on the page.
     """
 
@@ -191,5 +193,6 @@ class Services:
     settings: WebSettings
     modems: Callable[[], Sequence[ModemHealth]] = field(default=lambda: ())
     outbound: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
+    gateway: Gateway | None = None
     clock_ms: Callable[[], int] = wall_clock_ms
     started_ms: int = field(default_factory=wall_clock_ms)

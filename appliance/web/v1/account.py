@@ -1,0 +1,341 @@
+"""Operations on the client's own account: credit, usage, keys, templates, webhooks."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from appliance.gateway.keys import make_key
+from appliance.gateway.templates import Template, TemplateError, check
+from appliance.gateway.webhooks import check_url
+from appliance.store import gateway as ops
+from appliance.store import webhooks as webhook_ops
+from appliance.store.gateway import Client, KeyRow
+from appliance.web.problem import Problem, field_error
+from appliance.web.v1 import shapes
+from appliance.web.v1.operation import Call, Result
+
+__all__ = [
+    "add_key",
+    "add_webhook",
+    "credits_now",
+    "delete_template",
+    "delete_webhook",
+    "keys",
+    "put_template",
+    "replay_webhook",
+    "revoke_key",
+    "rotate_key",
+    "rotate_webhook",
+    "statement",
+    "templates",
+    "usage",
+    "webhooks",
+]
+
+_DAY_MS: Final = 86_400_000
+_TEMPLATE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
+_MAX_KEYS: Final = 50
+_MAX_WEBHOOKS: Final = 10
+_MAX_TEMPLATES: Final = 500
+_SECRET_OVERLAP_MS: Final = _DAY_MS  # both secrets sign for so long after a rotation
+
+
+def _actor(call: Call) -> str:
+    return f"key {call.caller.key.id}"
+
+
+async def credits_now(call: Call) -> Result:
+    """What may be spent, and what messages under way hold."""
+
+    def read(db: sqlite3.Connection) -> Client | None:
+        return ops.client_by_name(db, call.caller.client.name)
+
+    client = await call.gateway.store.reader.run(read)
+    return Result(
+        200, shapes.Credits(balance=client.balance, reserved=client.reserved, low_mark=client.low_mark)
+    )
+
+
+async def statement(call: Call) -> Result:
+    """Credit given and taken back; what messages cost is in the usage."""
+    limit = call.query.get("limit", 50)
+    before = call.query.get("cursor")
+    rows = await call.gateway.store.reader.run(ops.statement, call.caller.client.id, before, limit + 1)
+    entries = [shapes.Entry(at=shapes.iso(at) or "", units=units, note=note) for _, at, units, note in rows]
+    following = str(rows[limit - 1][0]) if len(rows) > limit else None
+    return Result(200, shapes.Statement(entries=entries[:limit], next=following))
+
+
+async def usage(call: Call) -> Result:
+    """Messages, segments and units by day, lane and status; the last 31 days unless a time is given."""
+    now_ms = call.gateway.clock_ms()
+    from_ms = _day(call.query.get("from"), "from", now_ms - 31 * _DAY_MS)
+    until_ms = _day(call.query.get("until"), "until", now_ms) + _DAY_MS
+    if not 0 < until_ms - from_ms <= 400 * _DAY_MS:
+        raise Problem(400, "bad-parameter", "from and until: expected at most 400 days, in their order.")
+    rows = await call.gateway.store.reader.run(
+        ops.usage_by_day, call.caller.client.id, from_ms, until_ms, call.gateway.timezone_minutes
+    )
+    return Result(200, shapes.Usage(days=[shapes.UsageRow(**row) for row in rows]))
+
+
+def _day(text: str | None, name: str, otherwise_ms: int) -> int:
+    if text is None:
+        return otherwise_ms
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise Problem(400, "bad-parameter", f"{name}: expected a day, YYYY-MM-DD.") from None
+
+
+# -- keys
+
+
+async def keys(call: Call) -> Result:
+    """The client's keys, without their secrets."""
+    rows = await call.gateway.store.reader.run(ops.keys_of, call.caller.client.id)
+    return Result(200, shapes.KeyList(keys=[_key(row) for row in rows]))
+
+
+async def add_key(call: Call) -> Result:
+    """Make a key. It is shown once."""
+    body: shapes.KeyCreate = call.body
+    now_ms = call.gateway.clock_ms()
+    days = body.expires_in_days
+    return await _made(
+        call,
+        scopes=frozenset(body.scopes),
+        expires_at_ms=None if days is None else now_ms + days * _DAY_MS,
+        networks=body.networks,
+        note=body.note,
+    )
+
+
+async def _made(
+    call: Call, *, scopes: frozenset[str], expires_at_ms: int | None, networks: str, note: str
+) -> Result:
+    known = await call.gateway.store.reader.run(ops.keys_of, call.caller.client.id)
+    if len(known) >= _MAX_KEYS:
+        raise Problem(409, "too-many", f"A client has at most {_MAX_KEYS} keys.")
+    try:
+        made = make_key(
+            call.caller.client.id,
+            scopes,
+            call.gateway.clock_ms(),
+            expires_at_ms=expires_at_ms,
+            networks=networks,
+            note=note,
+        )
+    except ValueError:
+        raise field_error("$.networks", "networks in CIDR form with blanks between", networks[:40]) from None
+
+    def write(db: sqlite3.Connection) -> None:
+        ops.add_key(db, made.row, actor=_actor(call))
+
+    await call.gateway.store.writer.run(write)
+    return Result(201, shapes.KeyMade(key=made.text, info=_key(made.row)))
+
+
+async def revoke_key(call: Call) -> Result:
+    """End a key now."""
+    await _end_key(call, call.gateway.clock_ms())
+    return Result(204)
+
+
+async def rotate_key(call: Call) -> Result:
+    """Make a key like this one; the old one ends after the overlap."""
+    rows = await call.gateway.store.reader.run(ops.keys_of, call.caller.client.id)
+    old = next((row for row in rows if row.id == call.path["id"]), None)
+    if old is None:
+        raise Problem(404, "no-such-key", "There is no such key of yours.")
+    made = await _made(
+        call,
+        scopes=frozenset(old.scopes.split()),
+        expires_at_ms=old.expires_at_ms,
+        networks=old.networks,
+        note=old.note,
+    )
+    await _end_key(call, call.gateway.clock_ms() + call.body.overlap_minutes * 60_000)
+    return made
+
+
+async def _end_key(call: Call, at_ms: int) -> None:
+    client_id, key_id = call.caller.client.id, call.path["id"]
+
+    def write(db: sqlite3.Connection) -> bool:
+        return ops.revoke_key(db, client_id, key_id, at_ms, actor=_actor(call))
+
+    known = await call.gateway.store.writer.run(write)
+    call.gateway.forget_keys()
+    if not known:
+        raise Problem(404, "no-such-key", "There is no such key of yours.")
+
+
+def _key(row: KeyRow) -> shapes.KeyInfo:
+    return shapes.KeyInfo(
+        id=row.id,
+        scopes=row.scopes.split(),
+        note=row.note,
+        networks=row.networks,
+        created_at=shapes.iso(row.created_at_ms) or "",
+        expires_at=shapes.iso(row.expires_at_ms),
+        revoked_at=shapes.iso(row.revoked_at_ms),
+    )
+
+
+# -- templates
+
+
+async def templates(call: Call) -> Result:
+    """The client's templates by name."""
+    rows = await call.gateway.store.reader.run(ops.templates, call.caller.client.id)
+    found = {name: msgspec.json.decode(body, type=Template) for name, body in rows}
+    return Result(200, shapes.TemplateList(templates=found))
+
+
+async def put_template(call: Call) -> Result:
+    """Make a template or put another in its place."""
+    if not _TEMPLATE_NAME.match(call.path["name"]):
+        raise Problem(400, "bad-name", "A name is 1 to 64 small letters, digits, '_', '.' or '-'.")
+    try:
+        check(call.body)
+    except TemplateError as error:
+        raise field_error(f"$.{error.where}", str(error)) from None
+    rows = await call.gateway.store.reader.run(ops.templates, call.caller.client.id)
+    name = call.path["name"]
+    if len(rows) >= _MAX_TEMPLATES and name not in {row[0] for row in rows}:
+        raise Problem(409, "too-many", f"A client has at most {_MAX_TEMPLATES} templates.")
+    new = await call.gateway.store.writer.run(
+        ops.put_template,
+        call.caller.client.id,
+        name,
+        msgspec.json.encode(call.body).decode(),
+        call.gateway.clock_ms(),
+    )
+    return Result(201 if new else 200, call.body)
+
+
+async def delete_template(call: Call) -> Result:
+    """Take a template away; messages made of it stay as they are."""
+    done = await call.gateway.store.writer.run(ops.delete_template, call.caller.client.id, call.path["name"])
+    if not done:
+        raise Problem(404, "no-such-template", "There is no such template of yours.")
+    return Result(204)
+
+
+# -- webhooks
+
+
+def _endpoints(db: sqlite3.Connection, client_id: int) -> list[tuple[Any, ...]]:
+    return db.execute(
+        "SELECT e.id, e.url, e.events, e.state, e.reason,"
+        " (SELECT count(*) FROM webhook_delivery d"
+        "  WHERE d.endpoint_id = e.id AND d.state IN ('waiting', 'pending')),"
+        " (SELECT count(*) FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'dead')"
+        " FROM webhook_endpoint e WHERE e.client_id = ? AND e.state <> 'gone' ORDER BY e.id",
+        (client_id,),
+    ).fetchall()
+
+
+async def webhooks(call: Call) -> Result:
+    """Where the client is told of its messages, and how that goes."""
+    rows = await call.gateway.store.reader.run(_endpoints, call.caller.client.id)
+    found = [
+        shapes.Webhook(
+            id=row[0],
+            url=row[1],
+            events=row[2].split(",") if row[2] else [],
+            state=row[3],
+            reason=row[4],
+            waiting=row[5],
+            dead=row[6],
+        )
+        for row in rows
+    ]
+    return Result(200, shapes.WebhookList(webhooks=found))
+
+
+async def add_webhook(call: Call) -> Result:
+    """Register an address; the secret to verify its requests with is in the answer."""
+    body: shapes.WebhookCreate = call.body
+    try:
+        check_url(body.url, allow_private=call.gateway.private_webhooks)
+    except (ValueError, OSError) as error:
+        raise field_error("$.url", f"a public http or https address ({error})", body.url[:80]) from None
+    rows = await call.gateway.store.reader.run(_endpoints, call.caller.client.id)
+    if len(rows) >= _MAX_WEBHOOKS:
+        raise Problem(409, "too-many", f"A client has at most {_MAX_WEBHOOKS} webhooks.")
+    secret = webhook_ops.new_secret()
+    number = await call.gateway.store.writer.run(
+        webhook_ops.add_endpoint,
+        call.caller.client.id,
+        body.url,
+        ",".join(body.events),
+        secret,
+        call.gateway.clock_ms(),
+    )
+    return Result(201, shapes.WebhookSecret(id=number, secret=secret))
+
+
+async def delete_webhook(call: Call) -> Result:
+    """End a webhook; what waits for it is not delivered."""
+    number = await _own_endpoint(call)
+    await call.gateway.store.writer.run(
+        webhook_ops.set_state, number, "gone", "deleted by the client", call.gateway.clock_ms()
+    )
+    return Result(204)
+
+
+async def rotate_webhook(call: Call) -> Result:
+    """Give a webhook a new secret; the old one signs beside it for a day."""
+    number = await _own_endpoint(call)
+    secret = webhook_ops.new_secret()
+    await call.gateway.store.writer.run(
+        webhook_ops.rotate, number, secret, _SECRET_OVERLAP_MS, call.gateway.clock_ms()
+    )
+    return Result(200, shapes.WebhookSecret(id=number, secret=secret))
+
+
+async def replay_webhook(call: Call) -> Result:
+    """Deliver again what was given up, or all of a range of time."""
+    number = await _own_endpoint(call)
+    body: shapes.ReplayRequest = call.body
+    from_ms = _time(body.from_time, "$.from_time") or 0
+    until_ms = _time(body.until, "$.until")
+
+    def write(db: sqlite3.Connection) -> int:
+        return webhook_ops.replay(
+            db,
+            number,
+            call.gateway.clock_ms(),
+            from_ms=from_ms,
+            until_ms=until_ms,
+            dead_only=body.dead_only,
+        )
+
+    return Result(200, shapes.Replayed(replayed=await call.gateway.store.writer.run(write)))
+
+
+def _time(text: str | None, where: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            raise ValueError("no zone")
+        return int(at.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise field_error(where, "ISO 8601 with a zone", text[:40]) from None
+
+
+async def _own_endpoint(call: Call) -> int:
+    rows = await call.gateway.store.reader.run(_endpoints, call.caller.client.id)
+    for row in rows:
+        if str(row[0]) == call.path["id"]:
+            return int(row[0])
+    raise Problem(404, "no-such-webhook", "There is no such webhook of yours.")

@@ -1,0 +1,302 @@
+"""The bodies of the API, as types. Field names are the API's; times are ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from appliance.gateway.service import Preview, SendRequest
+from appliance.gateway.templates import Template
+
+__all__ = [
+    "BatchRaw",
+    "BatchRequest",
+    "BatchResult",
+    "Credits",
+    "Entry",
+    "Error",
+    "ItemResult",
+    "KeyCreate",
+    "KeyInfo",
+    "KeyList",
+    "KeyMade",
+    "KeyRotate",
+    "Message",
+    "MessageList",
+    "MessageState",
+    "Preview",
+    "ProblemDocument",
+    "Receipt",
+    "ReplayRequest",
+    "Replayed",
+    "SendRequest",
+    "Statement",
+    "Step",
+    "Template",
+    "TemplateList",
+    "Usage",
+    "UsageRow",
+    "Webhook",
+    "WebhookCreate",
+    "WebhookList",
+    "WebhookSecret",
+    "iso",
+    "message_id",
+    "parse_message_id",
+]
+
+MessageState = Literal[
+    "queued", "sending", "sent", "delivered", "failed", "expired", "cancelled", "uncertain", "unknown"
+]
+
+
+EventType = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+\.[a-z_]+$", max_length=40)]
+
+
+class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of what clients send."""
+
+
+class Shown(msgspec.Struct, kw_only=True):
+    """Base of what they get."""
+
+
+class Error(Shown):
+    """where: JSON path in the body, or ?name for a query parameter."""
+
+    where: str
+    expected: str
+    found: str = ""
+
+
+class ProblemDocument(Shown):
+    """RFC 9457. type ends in a stable word; detail is for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Error] = []
+
+
+class Receipt(Shown):
+    """A message that was taken: on disk, charged and queued."""
+
+    id: str
+    status: Literal["queued"]
+    to: str
+    encoding: str
+    segments: int
+    units: int
+    reference: str = ""
+
+
+class BatchRequest(Body):
+    messages: Annotated[list[SendRequest], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class BatchRaw(Body):
+    """The same, with the messages left as they came: each is decoded for itself."""
+
+    messages: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class ItemResult(Shown):
+    """Of one message of a batch: `message` when it was taken, else `problem`."""
+
+    status: Literal["queued", "refused"]
+    message: Receipt | None = None
+    problem: ProblemDocument | None = None
+
+
+class BatchResult(Shown):
+    """results: one for each message, in their order."""
+
+    accepted: int
+    refused: int
+    results: list[ItemResult]
+
+
+class Step(Shown):
+    """said_by: us, modem:<name>, network, handset, a provider's name ..."""
+
+    at: str
+    status: str
+    said_by: str
+    reason: str = ""
+
+
+class Message(Shown):
+    """charge: reserved, settled (it went out) or refunded. may_be_double: a crash left in doubt whether an
+    attempt had gone out, and it was repeated. life: only where one message is asked for."""
+
+    id: str
+    to: str
+    text: str
+    lane: str
+    status: MessageState
+    reason: str
+    reference: str
+    encoding: str
+    segments: int
+    units: int
+    charge: Literal["reserved", "settled", "refunded"]
+    attempts: int
+    may_be_double: bool
+    created_at: str
+    next_attempt_at: str | None = None
+    expires_at: str | None = None
+    sent_at: str | None = None
+    final_at: str | None = None
+    life: list[Step] | None = None
+
+
+class MessageList(Shown):
+    """next: the cursor of the next page, null at the end."""
+
+    messages: list[Message]
+    next: str | None = None
+
+
+class Credits(Shown):
+    """balance: may be spent. reserved: of messages under way."""
+
+    balance: int
+    reserved: int
+    low_mark: int
+
+
+class Entry(Shown):
+    at: str
+    units: int
+    note: str
+
+
+class Statement(Shown):
+    """Credit given and taken back, the newest first."""
+
+    entries: list[Entry]
+    next: str | None = None
+
+
+class UsageRow(Shown):
+    """units: of messages that went out."""
+
+    day: str
+    lane: str
+    status: str
+    messages: int
+    segments: int
+    units: int
+
+
+class Usage(Shown):
+    days: list[UsageRow]
+
+
+class TemplateList(Shown):
+    templates: dict[str, Template]
+
+
+class KeyCreate(Body):
+    """networks: CIDR, blanks between; empty: from anywhere."""
+
+    scopes: Annotated[list[Literal["send", "read", "admin"]], msgspec.Meta(min_length=1, max_length=3)]
+    expires_in_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
+    networks: Annotated[str, msgspec.Meta(max_length=400)] = ""
+    note: Annotated[str, msgspec.Meta(max_length=100)] = ""
+
+
+class KeyRotate(Body):
+    """overlap_minutes: how long the old key works beside the new one."""
+
+    overlap_minutes: Annotated[int, msgspec.Meta(ge=0, le=10080)] = 60
+
+
+class KeyInfo(Shown):
+    id: str
+    scopes: list[str]
+    note: str
+    networks: str
+    created_at: str
+    expires_at: str | None = None
+    revoked_at: str | None = None
+
+
+class KeyMade(Shown):
+    """key: shown this once, kept nowhere."""
+
+    key: str
+    info: KeyInfo
+
+
+class KeyList(Shown):
+    keys: list[KeyInfo]
+
+
+class WebhookCreate(Body):
+    """events: types such as message.delivered; empty: all."""
+
+    url: Annotated[str, msgspec.Meta(min_length=8, max_length=500)]
+    events: Annotated[list[EventType], msgspec.Meta(max_length=20)] = []
+
+
+class Webhook(Shown):
+    """waiting: events still to be delivered; dead: given up, may be replayed."""
+
+    id: int
+    url: str
+    events: list[str]
+    state: str
+    reason: str
+    waiting: int
+    dead: int
+
+
+class WebhookSecret(Shown):
+    """secret: signs by Standard Webhooks; shown when made and when rotated."""
+
+    id: int
+    secret: str
+
+
+class WebhookList(Shown):
+    webhooks: list[Webhook]
+
+
+class ReplayRequest(Body):
+    """from_time, until: ISO 8601 with a zone; dead_only: only what was given up."""
+
+    from_time: str | None = None
+    until: str | None = None
+    dead_only: bool = True
+
+
+class Replayed(Shown):
+    replayed: int
+
+
+def iso(at_ms: int | None) -> str | None:
+    """UTC, ISO 8601 with milliseconds."""
+    if at_ms is None:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def message_id(outbound_id: int) -> str:
+    """A message's id as clients see it; the webhooks use the same."""
+    return f"out_{outbound_id}"
+
+
+def parse_message_id(text: str) -> int | None:
+    """The row's id, or None for what is no message's id."""
+    digits = text.removeprefix("out_")
+    return int(digits) if digits != text and digits.isdecimal() and len(digits) <= 18 else None
+
+
+def shown(value: Any) -> dict[str, Any]:
+    """A body as plain data."""
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain
