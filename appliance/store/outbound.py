@@ -12,9 +12,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from appliance.message import OUTBOUND_MOVES, Lane, Outbound, OutboundState
-from appliance.store import webhooks
+from appliance.message import Lane, Outbound, OutboundState
 from appliance.store.bulk import BulkInsert
+from appliance.store.outbound_moves import Change, doubt, move, requeue, sent_if_whole, trace
+from appliance.store.status_reports import adopt_orphan
 
 __all__ = [
     "Change",
@@ -32,7 +33,6 @@ __all__ = [
     "recover",
     "refused_by",
     "release",
-    "report",
     "retry",
     "settle_part",
     "settle_refusal",
@@ -51,30 +51,12 @@ VALIDITY_MS: Final[dict[str, int]] = {
     Lane.NORMAL: 48 * _HOUR,
     Lane.BULK: 48 * _HOUR,
 }
-# A doubtful message waits this long for a status report that would settle it ...
-DOUBT_GRACE_MS: Final[dict[str, int]] = {
-    Lane.OTP: 20_000,
-    Lane.REPLY: 2 * _MINUTE,
-    Lane.NORMAL: 30 * _MINUTE,
-    Lane.BULK: 30 * _MINUTE,
-}
-# ... and then these lanes send it once more (the person waits; a second copy harms nobody), while the
+# Once no report has settled the doubt (`DOUBT_GRACE_MS`), these lanes send it once more (the person waits;
+# a second copy harms nobody), while the
 # others leave it `unknown` for a person or the client to judge.
 REPEATED_LANES: Final = frozenset({Lane.OTP, Lane.REPLY})
-REPORT_WAIT_MS: Final = 72 * _HOUR  # beyond the usual TP-VP of an SMSC
 LEASE_MS: Final = 15 * _MINUTE  # ten parts at the slowest +CMGS seen; the pump settles long before
-ORPHANS_KEPT: Final = 2_000
-MATCH_DIGITS: Final = 8  # a report may name the recipient in national or international form
-
 _SENT: Final = "('sent', 'delivered')"
-
-
-class Change(NamedTuple):
-    """A message moved to `state`; what the page, the webhooks and the waiting tasks are told."""
-
-    outbound_id: int
-    state: str
-    reason: str
 
 
 class QueueKey(NamedTuple):
@@ -285,7 +267,7 @@ def release(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str) 
     """Put a claimed message back that was certainly not sent; the attempt does not count."""
     db.execute("DELETE FROM outbound_part WHERE outbound_id = ? AND state = 'sending'", (outbound_id,))
     db.execute("UPDATE outbound SET attempts = max(0, attempts - 1) WHERE id = ?", (outbound_id,))
-    return _requeue(db, outbound_id, now_ms, now_ms, reason)
+    return requeue(db, outbound_id, now_ms, now_ms, reason)
 
 
 def settle_part(db: sqlite3.Connection, result: PartResult, now_ms: int) -> list[Change]:
@@ -302,9 +284,9 @@ def settle_part(db: sqlite3.Connection, result: PartResult, now_ms: int) -> list
             " AND state != 'delivered'",
             (result.tp_mr, now_ms, *where),
         )
-        changes = _sent_if_whole(db, result.outbound_id, now_ms, result.actor)
+        changes = sent_if_whole(db, result.outbound_id, now_ms, result.actor)
         if result.tp_mr is not None:
-            changes += _adopt_orphan(db, where, result.tp_mr, now_ms)
+            changes += adopt_orphan(db, where, result.tp_mr, now_ms)
         return changes
     if result.outcome == "refused":
         db.execute(
@@ -315,7 +297,7 @@ def settle_part(db: sqlite3.Connection, result: PartResult, now_ms: int) -> list
         return []
     db.execute(f"UPDATE outbound_part SET state = 'uncertain', sent_at_ms = ? {at}", (now_ms, *where))
     _close_untried(db, result.outbound_id)
-    return _doubt(db, result.outbound_id, now_ms, result.reason, result.actor)
+    return doubt(db, result.outbound_id, now_ms, result.reason, result.actor)
 
 
 def settle_whole(
@@ -333,7 +315,7 @@ def settle_whole(
     if provider_ref is not None:
         db.execute("UPDATE outbound SET provider_ref = ? WHERE id = ?", (provider_ref, outbound_id))
     if state is OutboundState.UNCERTAIN:
-        return _doubt(db, outbound_id, now_ms, reason, actor)
+        return doubt(db, outbound_id, now_ms, reason, actor)
     return move(db, outbound_id, state, now_ms, reason, actor=actor)
 
 
@@ -353,47 +335,7 @@ def retry(
 ) -> list[Change]:
     """Queue a refused message again for `next_attempt_ms`; parts already sent stay sent."""
     _close_untried(db, outbound_id)
-    return _requeue(db, outbound_id, now_ms, next_attempt_ms, reason)
-
-
-def report(
-    db: sqlite3.Connection, modem: str, tp_mr: int, recipient: str, tp_status: int, now_ms: int
-) -> list[Change]:
-    """Apply an SMS-STATUS-REPORT (3GPP TS 23.040 9.2.3.15) to the newest part it can belong to.
-
-    TP-MR comes round after 256 messages, so modem, TP-MR and the recipient's last digits together choose,
-    newest first within the time reports take. A report that came before its part's result is kept and
-    adopted by `settle_part`.
-    """
-    for part in db.execute(
-        "SELECT outbound_id, sequence, attempt, recipient, state FROM outbound_part"
-        " WHERE modem = ? AND tp_mr = ? AND sent_at_ms >= ? ORDER BY sent_at_ms DESC",
-        (modem, tp_mr, now_ms - REPORT_WAIT_MS),
-    ):
-        if _same_recipient(part[3], recipient):
-            return _apply_report(db, part[:3], tp_status, now_ms)
-    # The answer to +CMGS was lost, and with it the TP-MR: the recipient alone must do.
-    for part in db.execute(
-        "SELECT outbound_id, sequence, attempt, recipient FROM outbound_part"
-        " WHERE modem = ? AND state = 'uncertain' AND tp_mr IS NULL ORDER BY turn, sequence",
-        (modem,),
-    ):
-        if _same_recipient(part[3], recipient):
-            db.execute(
-                "UPDATE outbound_part SET tp_mr = ? WHERE outbound_id = ? AND sequence = ? AND attempt = ?",
-                (tp_mr, *part[:3]),
-            )
-            return _apply_report(db, part[:3], tp_status, now_ms)
-    db.execute(
-        "INSERT INTO orphan_report (modem, tp_mr, recipient, tp_status, received_at_ms)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (modem, tp_mr, recipient, tp_status, now_ms),
-    )
-    db.execute(
-        "DELETE FROM orphan_report WHERE id <= (SELECT max(id) FROM orphan_report) - ?",
-        (ORPHANS_KEPT,),
-    )
-    return []
+    return requeue(db, outbound_id, now_ms, next_attempt_ms, reason)
 
 
 def recover(db: sqlite3.Connection, now_ms: int) -> list[Change]:
@@ -412,18 +354,18 @@ def recover(db: sqlite3.Connection, now_ms: int) -> list[Change]:
         first.setdefault(modem, (outbound_id, sequence, attempt))
     why = "the box stopped between the hand-over and its answer"
     for outbound_id, sequence, attempt in first.values():
-        doubt = PartResult(
+        lost = PartResult(
             outbound_id=outbound_id, sequence=sequence, attempt=attempt, outcome="doubt", reason=why
         )
-        changes += settle_part(db, doubt, now_ms)
+        changes += settle_part(db, lost, now_ms)
     for (outbound_id,) in db.execute("SELECT id FROM outbound WHERE state = 'sending'").fetchall():
         open_parts = db.execute(
             "SELECT count(*) FROM outbound_part WHERE outbound_id = ? AND state = 'sending'", (outbound_id,)
         ).fetchone()[0]
         if open_parts:
             changes += release(db, outbound_id, now_ms, "the box stopped before it was sent")
-        elif not _sent_if_whole(db, outbound_id, now_ms, "us"):
-            changes += _doubt(db, outbound_id, now_ms, why, "us")
+        elif not sent_if_whole(db, outbound_id, now_ms, "us"):
+            changes += doubt(db, outbound_id, now_ms, why, "us")
     return changes
 
 
@@ -440,14 +382,14 @@ def sweep(db: sqlite3.Connection, now_ms: int, limit: int = 500) -> list[Change]
             )
         elif state == OutboundState.SENDING:
             _close_untried(db, outbound_id)
-            changes += _doubt(db, outbound_id, now_ms, "its channel never came back with an answer", "us")
+            changes += doubt(db, outbound_id, now_ms, "its channel never came back with an answer", "us")
         elif state == OutboundState.SENT:
             changes += move(
                 db, outbound_id, OutboundState.UNKNOWN, now_ms, "no delivery report came in 72 hours"
             )
         elif state == OutboundState.UNCERTAIN:
             if lane in REPEATED_LANES and doubted < 2 and (expires is None or expires > now_ms):
-                changes += _requeue(
+                changes += requeue(
                     db, outbound_id, now_ms, now_ms, "no report settled the doubt: sent once more"
                 )
             else:
@@ -471,157 +413,8 @@ def cancel(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str) -
     return move(db, outbound_id, OutboundState.CANCELLED, now_ms, reason)
 
 
-def move(
-    db: sqlite3.Connection,
-    outbound_id: int,
-    state: OutboundState,
-    now_ms: int,
-    reason: str,
-    *,
-    actor: str = "us",
-) -> list[Change]:
-    """The one place where an outbound row changes to a later state; backward moves change nothing."""
-    row = db.execute("SELECT state, want_report FROM outbound WHERE id = ?", (outbound_id,)).fetchone()
-    if row is None or state not in OUTBOUND_MOVES[OutboundState(row[0])]:
-        return []
-    deadline: int | None = None
-    final: int | None = now_ms
-    if state is OutboundState.SENT and row[1]:
-        deadline, final = now_ms + REPORT_WAIT_MS, None
-    db.execute(
-        "UPDATE outbound SET state = ?, reason = ?, deadline_ms = ?, final_at_ms = ?,"
-        " sent_at_ms = CASE WHEN ? = 'sent' THEN ? ELSE sent_at_ms END WHERE id = ?",
-        (state, reason, deadline, final, state, now_ms, outbound_id),
-    )
-    trace(db, outbound_id, now_ms, state, actor, reason)
-    _tell_client(db, outbound_id, now_ms, actor)
-    return [Change(outbound_id, state, reason)]
-
-
-def _requeue(
-    db: sqlite3.Connection, outbound_id: int, now_ms: int, next_attempt_ms: int, reason: str
-) -> list[Change]:
-    updated = db.execute(
-        "UPDATE outbound SET state = 'queued', reason = ?, next_attempt_ms = ?, deadline_ms = expires_at_ms"
-        " WHERE id = ? AND state IN ('sending', 'uncertain', 'unknown')",
-        (reason, next_attempt_ms, outbound_id),
-    )
-    if updated.rowcount == 0:
-        return []
-    trace(db, outbound_id, now_ms, OutboundState.QUEUED, "us", reason)
-    return [Change(outbound_id, OutboundState.QUEUED, reason)]
-
-
-def _doubt(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str, actor: str) -> list[Change]:
-    row = db.execute("SELECT lane, state FROM outbound WHERE id = ?", (outbound_id,)).fetchone()
-    if row is None or OutboundState.UNCERTAIN not in OUTBOUND_MOVES[OutboundState(row[1])]:
-        return []
-    db.execute(
-        "UPDATE outbound SET state = 'uncertain', reason = ?, doubted = doubted + 1, deadline_ms = ?"
-        " WHERE id = ?",
-        (reason, now_ms + DOUBT_GRACE_MS[row[0]], outbound_id),
-    )
-    trace(db, outbound_id, now_ms, OutboundState.UNCERTAIN, actor, reason)
-    _tell_client(db, outbound_id, now_ms, actor)
-    return [Change(outbound_id, OutboundState.UNCERTAIN, reason)]
-
-
-def _tell_client(db: sqlite3.Connection, outbound_id: int, now_ms: int, actor: str) -> None:
-    """Write the event of a client's message into the webhook outbox, in this transaction."""
-    row = db.execute(
-        "SELECT client_id, recipient, state, reason, lane, segments, attempts, doubted"
-        " FROM outbound WHERE id = ?",
-        (outbound_id,),
-    ).fetchone()
-    client_id, recipient, state, reason, lane, segments, attempts, doubted = row
-    if not client_id:
-        return
-    data = {
-        "id": f"out_{outbound_id}",
-        "to": recipient,
-        "status": state,
-        "reason": reason,
-        "said_by": actor,
-        "lane": lane,
-        "segments": segments,
-        "attempts": attempts,
-        "may_be_double": bool(doubted),
-    }
-    webhooks.emit(db, client_id, f"message.{state}", data, recipient, now_ms)
-
-
 def _close_untried(db: sqlite3.Connection, outbound_id: int) -> None:
     db.execute("DELETE FROM outbound_part WHERE outbound_id = ? AND state = 'sending'", (outbound_id,))
-
-
-def _sent_if_whole(db: sqlite3.Connection, outbound_id: int, now_ms: int, actor: str) -> list[Change]:
-    segments, sent = db.execute(
-        "SELECT segments, (SELECT count(DISTINCT sequence) FROM outbound_part"
-        f" WHERE outbound_id = o.id AND state IN {_SENT}) FROM outbound o WHERE id = ?",
-        (outbound_id,),
-    ).fetchone()
-    if segments == 0 or sent < segments:
-        return []
-    return move(db, outbound_id, OutboundState.SENT, now_ms, "", actor=actor)
-
-
-def _adopt_orphan(
-    db: sqlite3.Connection, part: tuple[int, int, int], tp_mr: int, now_ms: int
-) -> list[Change]:
-    modem, recipient = db.execute(
-        "SELECT modem, recipient FROM outbound_part WHERE outbound_id = ? AND sequence = ? AND attempt = ?",
-        part,
-    ).fetchone()
-    for orphan_id, named, status in db.execute(
-        "SELECT id, recipient, tp_status FROM orphan_report"
-        " WHERE modem = ? AND tp_mr = ? AND received_at_ms >= ? ORDER BY id",
-        (modem, tp_mr, now_ms - _MINUTE),
-    ).fetchall():
-        if _same_recipient(recipient, named):
-            db.execute("DELETE FROM orphan_report WHERE id = ?", (orphan_id,))
-            return _apply_report(db, part, status, now_ms)
-    return []
-
-
-def _apply_report(
-    db: sqlite3.Connection, part: tuple[int, int, int], tp_status: int, now_ms: int
-) -> list[Change]:
-    outbound_id, sequence, _ = part
-    group = tp_status & 0x60
-    if group == 0x20:  # the SC is still trying
-        trace(db, outbound_id, now_ms, "pending", "network", f"part {sequence}: TP-Status 0x{tp_status:02X}")
-        return []
-    if group in (0x40, 0x60):
-        db.execute(
-            "UPDATE outbound_part SET state = 'failed', tp_status = ?, final_at_ms = ?"
-            " WHERE outbound_id = ? AND sequence = ? AND attempt = ? AND state != 'delivered'",
-            (tp_status, now_ms, *part),
-        )
-        reason = f"part {sequence} not delivered: TP-Status 0x{tp_status:02X}"
-        return move(db, outbound_id, OutboundState.FAILED, now_ms, reason, actor="network")
-    db.execute(
-        "UPDATE outbound_part SET state = 'delivered', tp_status = ?, final_at_ms = ?"
-        " WHERE outbound_id = ? AND sequence = ? AND attempt = ?",
-        (tp_status, now_ms, *part),
-    )
-    segments, delivered = db.execute(
-        "SELECT segments, (SELECT count(DISTINCT sequence) FROM outbound_part"
-        " WHERE outbound_id = o.id AND state = 'delivered') FROM outbound o WHERE id = ?",
-        (outbound_id,),
-    ).fetchone()
-    if delivered < segments:
-        changes = _sent_if_whole(db, outbound_id, now_ms, "network")
-        trace(db, outbound_id, now_ms, "part delivered", "handset", f"part {sequence} of {segments}")
-        return changes
-    changes = _sent_if_whole(db, outbound_id, now_ms, "network")
-    return changes + move(db, outbound_id, OutboundState.DELIVERED, now_ms, "", actor="handset")
-
-
-def _same_recipient(ours: str, named: str) -> bool:
-    a, b = ours.lstrip("+"), named.lstrip("+")
-    if len(a) <= 6 or len(b) <= 6:
-        return a == b
-    return a[-MATCH_DIGITS:] == b[-MATCH_DIGITS:]
 
 
 def refused_by(db: sqlite3.Connection, outbound_id: int) -> frozenset[str]:
@@ -636,10 +429,3 @@ def refused_by(db: sqlite3.Connection, outbound_id: int) -> frozenset[str]:
 def _opted_out(db: sqlite3.Connection, number: str) -> bool:
     row = db.execute("SELECT opted_out_ms FROM person WHERE number = ?", (number,)).fetchone()
     return row is not None and row[0] is not None
-
-
-def trace(db: sqlite3.Connection, outbound_id: int, at_ms: int, state: str, actor: str, reason: str) -> None:
-    db.execute(
-        "INSERT INTO trace (kind, message, at_ms, state, actor, reason) VALUES ('out', ?, ?, ?, ?, ?)",
-        (outbound_id, at_ms, state, actor, reason),
-    )

@@ -8,8 +8,10 @@ import pytest
 
 from appliance.message import Lane, Outbound, OutboundState
 from appliance.store import outbound as ops
+from appliance.store import status_reports as reports
 from appliance.store.database import known_migrations
 from appliance.store.outbound import PartResult, QueueKey
+from appliance.store.outbound_moves import DOUBT_GRACE_MS
 
 NOW = 1_800_000_000_000
 SIM = "860000000000001/8925101"
@@ -51,8 +53,8 @@ def test_message_sent_and_reported_moves_forward_to_delivered(db: sqlite3.Connec
     claim(db, number)
     assert state(db, number)[0] == "sending"
     assert [change.state for change in ops.settle_part(db, sent(number), NOW)] == ["sent"]
-    assert [c.state for c in ops.report(db, SIM, 9, "251911223344", 0, NOW + 5)] == ["delivered"]
-    assert ops.report(db, SIM, 9, TO, 0x40, NOW + 6) == []
+    assert [c.state for c in reports.report(db, SIM, 9, "251911223344", 0, NOW + 5)] == ["delivered"]
+    assert reports.report(db, SIM, 9, TO, 0x40, NOW + 6) == []
     assert state(db, number)[0] == "delivered"
 
 
@@ -62,16 +64,16 @@ def test_message_of_three_parts_is_sent_and_delivered_with_the_last(db: sqlite3.
     for sequence in (1, 2):
         assert ops.settle_part(db, sent(number, sequence, mr=sequence), NOW) == []
     assert [c.state for c in ops.settle_part(db, sent(number, 3, mr=3), NOW)] == ["sent"]
-    assert ops.report(db, SIM, 3, TO, 0, NOW) == []
-    assert ops.report(db, SIM, 1, TO, 0, NOW) == []
-    assert ops.report(db, SIM, 1, TO, 0, NOW) == []  # a report that came twice
-    assert [c.state for c in ops.report(db, SIM, 2, TO, 0, NOW)] == ["delivered"]
+    assert reports.report(db, SIM, 3, TO, 0, NOW) == []
+    assert reports.report(db, SIM, 1, TO, 0, NOW) == []
+    assert reports.report(db, SIM, 1, TO, 0, NOW) == []  # a report that came twice
+    assert [c.state for c in reports.report(db, SIM, 2, TO, 0, NOW)] == ["delivered"]
 
 
 def test_report_before_the_result_is_adopted_by_it(db: sqlite3.Connection) -> None:
     number = queue(db)
     claim(db, number)
-    assert ops.report(db, SIM, 9, TO, 0, NOW) == []
+    assert reports.report(db, SIM, 9, TO, 0, NOW) == []
     assert [c.state for c in ops.settle_part(db, sent(number), NOW)] == ["sent", "delivered"]
     assert db.execute("SELECT count(*) FROM orphan_report").fetchone()[0] == 0
 
@@ -82,7 +84,7 @@ def test_report_after_tp_mr_came_round_finds_the_newest_part(db: sqlite3.Connect
     ops.settle_part(db, sent(old), NOW)
     claim(db, new, turn=2)
     ops.settle_part(db, sent(new), NOW + 1_000)
-    ops.report(db, SIM, 9, TO, 0, NOW + 2_000)
+    reports.report(db, SIM, 9, TO, 0, NOW + 2_000)
     assert (state(db, old)[0], state(db, new)[0]) == ("sent", "delivered")
 
 
@@ -90,8 +92,8 @@ def test_report_for_another_recipient_with_the_same_tp_mr_is_not_taken(db: sqlit
     number = queue(db)
     claim(db, number)
     ops.settle_part(db, sent(number), NOW)
-    assert ops.report(db, SIM, 9, "+251922000000", 0, NOW) == []
-    assert ops.report(db, "another/sim", 9, TO, 0, NOW) == []
+    assert reports.report(db, SIM, 9, "+251922000000", 0, NOW) == []
+    assert reports.report(db, "another/sim", 9, TO, 0, NOW) == []
     assert state(db, number)[0] == "sent"
 
 
@@ -103,7 +105,7 @@ def test_report_status_groups(db: sqlite3.Connection, status: int, want: str) ->
     number = queue(db)
     claim(db, number)
     ops.settle_part(db, sent(number), NOW)
-    ops.report(db, SIM, 9, TO, status, NOW)
+    reports.report(db, SIM, 9, TO, status, NOW)
     assert state(db, number)[0] == want
 
 
@@ -112,7 +114,7 @@ def test_report_settles_the_doubt_of_a_part_whose_answer_was_lost(db: sqlite3.Co
     claim(db, number)
     doubt = PartResult(outbound_id=number, sequence=1, attempt=1, outcome="doubt", reason="answer lost")
     assert [c.state for c in ops.settle_part(db, doubt, NOW)] == ["uncertain"]
-    assert [c.state for c in ops.report(db, SIM, 200, TO, 0, NOW + 1)] == ["sent", "delivered"]
+    assert [c.state for c in reports.report(db, SIM, 200, TO, 0, NOW + 1)] == ["sent", "delivered"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_sweep_unsettled_doubt_follows_the_lane(db: sqlite3.Connection, lane: La
     number = queue(db, lane)
     claim(db, number)
     ops.settle_part(db, PartResult(outbound_id=number, sequence=1, attempt=1, outcome="doubt"), NOW)
-    grace = ops.DOUBT_GRACE_MS[lane]
+    grace = DOUBT_GRACE_MS[lane]
     assert ops.sweep(db, NOW + grace - 1) == []
     assert [c.state for c in ops.sweep(db, NOW + grace)] == [want]
     if want == "queued":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from appliance.message import Outbound
-from appliance.store import outbound, webhooks
+from appliance.store import outbound, status_reports, webhooks
 from appliance.store.database import known_migrations
 from appliance.store.webhooks import DOWN_AFTER, RETRY_MS, Attempt
 
@@ -143,7 +143,7 @@ def test_states_of_a_clients_message_are_told_in_order(db: sqlite3.Connection) -
         outbound.claim(db, number, channel="modem:a", now_ms=NOW, modem="sim", turn=number)
         sent = outbound.PartResult(outbound_id=number, sequence=1, attempt=1, outcome="sent", tp_mr=number)
         outbound.settle_part(db, sent, NOW)
-        outbound.report(db, "sim", number, "+251911223344", 0, NOW)
+        status_reports.report(db, "sim", number, "+251911223344", 0, NOW)
     bodies = [json.loads(body) for (body,) in db.execute("SELECT body FROM webhook_event ORDER BY id")]
     assert [(body["type"], body["data"]["id"]) for body in bodies] == [
         ("message.sent", f"out_{mine}"),
