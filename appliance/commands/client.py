@@ -1,0 +1,84 @@
+"""`outpost client`: the businesses that send through the box, their keys and their credit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from appliance.commands.asking import add_where, tell
+from appliance.exits import Exit
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_where(parser)
+    does = parser.add_subparsers(dest="do", metavar="DO", required=True)
+    does.add_parser("list", help="all clients with their credit")
+    add = _with_name(does, "add", "register a client")
+    add.add_argument("--credit", type=int, metavar="UNITS", help="give it credit at once")
+    key = _with_name(does, "key", "make a key; it is shown this once")
+    key.add_argument("--scope", action="append", choices=("send", "read", "admin"), help="else all of them")
+    key.add_argument("--days", type=int, metavar="N", help="it expires after so many days")
+    key.add_argument("--networks", metavar="CIDR", help="from where it may be used, blanks between")
+    key.add_argument("--note", metavar="TEXT", help="to tell it from others")
+    revoke = _with_name(does, "revoke", "end a key")
+    revoke.add_argument("id", metavar="ID", help="the key's part between the underscores")
+    credit = _with_name(does, "credit", "give units, or take back with a minus")
+    credit.add_argument("units", type=int, metavar="UNITS")
+    credit.add_argument("--note", metavar="TEXT")
+    usage = _with_name(does, "usage", "what was sent, by day")
+    usage.add_argument("--days", type=int, default=31, metavar="N")
+    _with_name(does, "suspend", "refuse whatever it sends; what was accepted goes out")
+    _with_name(does, "resume", "let it send again")
+    limits = _with_name(does, "limits", "how fast it may send, and when its credit is low")
+    limits.add_argument("--per-second", type=int, metavar="N")
+    limits.add_argument("--low-mark", type=int, metavar="UNITS")
+    price = does.add_parser("price", help="what a segment costs by prefix")
+    price.add_argument("prefix", metavar="PREFIX", help="such as +2517; '' for every number")
+    price.add_argument("units", type=int, metavar="UNITS")
+
+
+def _with_name(
+    does: argparse._SubParsersAction[argparse.ArgumentParser], do: str, about: str
+) -> argparse.ArgumentParser:
+    parser = does.add_parser(do, help=about)
+    parser.add_argument("name", metavar="NAME", help="the client")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    ours = {key: value for key, value in vars(args).items() if key in _FIELDS and value is not None}
+    if args.do == "key":
+        ours["scopes"] = args.scope or ["send", "read", "admin"]
+    answer = tell(args, {"op": "client", "do": args.do, **ours})
+    if isinstance(answer, int):
+        return answer
+    if args.do == "add" and args.credit:
+        answer = tell(args, {"op": "client", "do": "credit", "name": args.name, "units": args.credit})
+        if isinstance(answer, int):
+            return answer
+    _show(args, answer)
+    return int(Exit.STOPPED)
+
+
+_FIELDS = ("name", "days", "networks", "note", "id", "units", "per_second", "low_mark", "prefix")
+
+
+def _show(args: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if "key" in answer:
+        print(answer["key"])
+        print("Keep it: it is shown this once and stored nowhere.", file=sys.stderr)
+    for client in answer.get("clients", [answer["client"]] if "client" in answer else []):
+        print(
+            f"{client['name']:<24} {client['state']:<10} {client['balance']:>10} units"
+            f" {client['reserved']:>8} reserved  {client['per_second']}/s"
+        )
+    for row in answer.get("days", ()):
+        print(
+            f"{row['day']}  {row['lane']:<7}{row['status']:<10}{row['messages']:>8} messages"
+            f"{row['segments']:>8} segments{row['units']:>8} units"
+        )
+    if not answer.get("days", True):
+        print("nothing sent in that time")

@@ -1,0 +1,170 @@
+"""What the operator does to clients, asked over the control socket by `outpost client`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from appliance.gateway.keys import SCOPES, make_key
+from appliance.gateway.service import Gateway
+from appliance.store import gateway as ops
+from appliance.store.gateway import Client, ClientRefused
+
+__all__ = ["client_op"]
+
+_DAY_MS: Final = 86_400_000
+_ACTOR: Final = "operator"
+
+
+async def client_op(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    """Do {"op": "client", "do": add|list|key|revoke|credit|price|usage|suspend|resume|limits, ...}.
+
+    Raises ValueError with one line for the person who asked.
+    """
+    do = _DO.get(request.get("do", ""))
+    if do is None:
+        raise ValueError(f"client does one of {', '.join(_DO)}")
+    try:
+        answer = await do(gateway, request)
+    except ClientRefused as error:
+        raise ValueError(str(error)) from error
+    gateway.forget_keys()
+    return answer
+
+
+async def _client(gateway: Gateway, request: dict[str, Any]) -> Client:
+    name = _text(request, "name")
+    client: Client | None = await gateway.store.reader.run(ops.client_by_name, name)
+    if client is None:
+        raise ValueError(f"there is no client named {name!r}")
+    return client
+
+
+def _text(request: dict[str, Any], key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str) or not 1 <= len(value) <= 64:
+        raise ValueError(f"{key}: want 1 to 64 characters")
+    return value
+
+
+def _number(request: dict[str, Any], key: str, *, least: int = 0) -> int:
+    value = request.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 10**15:
+        raise ValueError(f"{key}: want an integer from {least} on")
+    return value
+
+
+def _shown(client: Client) -> dict[str, Any]:
+    return {
+        "name": client.name,
+        "state": client.state,
+        "balance": client.balance,
+        "reserved": client.reserved,
+        "low_mark": client.low_mark,
+        "per_second": client.per_second,
+    }
+
+
+async def _write(gateway: Gateway, op: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    def write(db: sqlite3.Connection) -> Any:
+        return op(db, *args, actor=_ACTOR, **named)
+
+    return await gateway.store.writer.run(write)
+
+
+async def _add(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    client = await _write(gateway, ops.add_client, _text(request, "name"), gateway.clock_ms())
+    return {"client": _shown(client)}
+
+
+async def _list(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    return {"clients": [_shown(client) for client in await gateway.store.reader.run(ops.clients)]}
+
+
+async def _key(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    client = await _client(gateway, request)
+    now_ms = gateway.clock_ms()
+    days = request.get("days")
+    made = make_key(
+        client.id,
+        frozenset(request.get("scopes") or SCOPES),
+        now_ms,
+        expires_at_ms=None if days is None else now_ms + _number(request, "days", least=1) * _DAY_MS,
+        networks=str(request.get("networks") or ""),
+        note=str(request.get("note") or "")[:100],
+    )
+    await _write(gateway, ops.add_key, made.row)
+    return {"key": made.text, "id": made.row.id, "scopes": made.row.scopes}
+
+
+async def _revoke(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    client = await _client(gateway, request)
+    if not await _write(gateway, ops.revoke_key, client.id, _text(request, "id"), gateway.clock_ms()):
+        raise ValueError(f"{client.name} has no key {request['id']!r}")
+    return {}
+
+
+async def _credit(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    client = await _client(gateway, request)
+    units = _number(request, "units", least=-(10**15))
+    note = str(request.get("note") or "")[:100]
+    changed = await _write(gateway, ops.add_credit, client.id, units, gateway.clock_ms(), note=note)
+    return {"client": _shown(changed)}
+
+
+async def _price(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    prefix = str(request.get("prefix") or "")
+    if prefix and not (prefix.startswith("+") and prefix[1:].isdecimal() and len(prefix) <= 16):
+        raise ValueError("prefix: want a plus and digits, such as +2517, or nothing for every number")
+    now_ms = gateway.clock_ms()
+    from_ms = _number(request, "from_ms") if request.get("from_ms") is not None else now_ms
+    await _write(gateway, ops.set_price, prefix, _number(request, "units"), from_ms, now_ms)
+    return {}
+
+
+async def _usage(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    client = await _client(gateway, request)
+    now_ms = gateway.clock_ms()
+    days = request.get("days", 31)
+    rows = await gateway.store.reader.run(
+        ops.usage_by_day, client.id, now_ms - days * _DAY_MS, now_ms + 1, gateway.timezone_minutes
+    )
+    return {"client": _shown(client), "days": rows}
+
+
+async def _suspend(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    return await _set(gateway, request, state="suspended")
+
+
+async def _resume(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    return await _set(gateway, request, state="active")
+
+
+async def _limits(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    changes = {
+        key: _number(request, key) for key in ("low_mark", "per_second") if request.get(key) is not None
+    }
+    if changes.get("per_second") == 0:
+        raise ValueError("per_second: want 1 or more; `outpost client suspend` stops a client")
+    return await _set(gateway, request, **changes)
+
+
+async def _set(gateway: Gateway, request: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    client = await _client(gateway, request)
+    await _write(gateway, ops.set_client, client.id, gateway.clock_ms(), **changes)
+    return {"client": _shown(await _client(gateway, request))}
+
+
+_DO: Final[dict[str, Callable[[Gateway, dict[str, Any]], Awaitable[dict[str, Any]]]]] = {
+    "add": _add,
+    "list": _list,
+    "key": _key,
+    "revoke": _revoke,
+    "credit": _credit,
+    "price": _price,
+    "usage": _usage,
+    "suspend": _suspend,
+    "resume": _resume,
+    "limits": _limits,
+}
