@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from appliance.outbound.policy import Action
 from appliance.store.outbound import Claim
@@ -73,6 +73,10 @@ class Channel(Protocol):
     @property
     def trouble(self) -> str:
         """Why it is not ready, "" when it is."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the page may show of it besides, as plain data."""
         ...
 
     async def wait_ready(self) -> None: ...

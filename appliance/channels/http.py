@@ -113,6 +113,10 @@ class HttpChannel:
         breaker = self.breaker
         return "" if self.ready else f"breaker {breaker.state.value}: {breaker.reason}"
 
+    def snapshot(self) -> dict[str, Any]:
+        """Its breaker, for the page."""
+        return {"breaker": self.breaker.snapshot(self._clock())}
+
     async def wait_ready(self) -> None:
         """Until the breaker lets a message through."""
         while not self.ready:

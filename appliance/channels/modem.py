@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
 from appliance.clock import Clock
@@ -72,6 +72,9 @@ class ModemChannel:
     def trouble(self) -> str:
         health = self.modem.health
         return "" if self.ready else f"{health.state}: {health.reason}".rstrip(": ")
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}
 
     async def wait_ready(self) -> None:
         await self.modem.wait_ready()

@@ -9,7 +9,7 @@ import enum
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["TRANSITIONS", "Breaker", "BreakerEvent", "BreakerState", "Change"]
 
@@ -124,6 +124,19 @@ class Breaker:
             until = max(until, self.retry_at)
         self._move(BreakerEvent.ASKED_FOR_QUIET, now, reason)
         self.retry_at = until
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """For the page: state, reason, seconds until it is tried, and the last moves, the newest first."""
+        left_s = None if self.retry_at is None else max(0.0, round(self.retry_at - now, 1))
+        return {
+            "state": self.state.value,
+            "reason": self.reason,
+            "retry_in_s": left_s if self.state is BreakerState.OPEN else None,
+            "history": [
+                {"ago_s": round(now - move.at, 1), "state": move.after.value, "reason": move.reason}
+                for move in reversed(self.history)
+            ],
+        }
 
     def _rest(self, event: BreakerEvent, now: float, reason: str) -> None:
         rest_s = min(self._longest_rest_s, self._first_rest_s * 2.0 ** min(self._trips, 16))

@@ -137,7 +137,8 @@ class Routing:
             used_up = pace.used_up(now_ms)
             state = "used up" if channel.ready and used_up else "ready" if channel.ready else "not ready"
             reason = channel.trouble or used_up
-            found.append({"name": name, "state": state, "reason": reason, "alarms": pace.alarms(now_ms)})
+            shown = {"name": name, "state": state, "reason": reason, "alarms": pace.alarms(now_ms)}
+            found.append(shown | channel.snapshot())
         return found
 
     def _ask(

@@ -11,7 +11,7 @@ from appliance.channels.build import Route, build_routes, quiet_hours, read_pref
 from appliance.channels.provider import PRESETS, PresetError
 from appliance.message import Lane
 from appliance.outbound.router import Ask, Router
-from appliance.route_settings import KINDS, Quiet, RouteConfig, mistakes
+from appliance.route_settings import Quiet, RouteConfig, mistakes
 
 ROOT = Path(__file__).parents[3]
 AT = {"name": "at", "kind": "africas_talking", "username": "sandbox", "api_key": "k"}

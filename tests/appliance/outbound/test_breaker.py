@@ -108,6 +108,16 @@ def test_history_tells_each_move_with_time_and_reason() -> None:
     assert all(change.reason for change in breaker.history)
 
 
+def test_snapshot_says_when_it_is_tried_again_and_what_led_there() -> None:
+    breaker = opened()
+    assert breaker.snapshot(5.0) == {
+        "state": "open",
+        "reason": "3 failures in a row, the last: no answer",
+        "retry_in_s": 10.0,
+        "history": [{"ago_s": 5.0, "state": "open", "reason": "3 failures in a row, the last: no answer"}],
+    }
+
+
 @pytest.mark.parametrize("probes", [1, 2])
 @given(st.lists(st.sampled_from(["ok", "fail", "ill", "quiet", "ask", "drop", "wait"]), max_size=60))
 def test_any_order_of_events_keeps_it_sound(probes: int, steps: list[str]) -> None:

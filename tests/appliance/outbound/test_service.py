@@ -37,6 +37,9 @@ class ScriptedChannel:
         self._ready = asyncio.Event()
         self._ready.set()
 
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
     async def wait_ready(self) -> None:
         await self._ready.wait()
 
