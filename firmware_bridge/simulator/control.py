@@ -146,13 +146,13 @@ def _state(client: _Client) -> dict[str, Any]:
 
 
 def _network(client: _Client, **changes: Any) -> dict[str, Any]:
-    """Change what the operator is like: radio_s, radio_jitter_s, downlink_s, cmms_saves_s, unattached."""
+    """Change what the operator is like; retry_s is one pause for all attempts to deliver again."""
     settings = client.simulator.network.settings
     for key, value in changes.items():
-        if key in ("radio_s", "radio_jitter_s", "downlink_s", "cmms_saves_s"):
+        if key in _TIMES:
             if not isinstance(value, int | float) or value < 0:
                 raise BadRequest(f"network: {key}: {value!r}; want seconds")
-            setattr(settings, key, float(value))
+            setattr(settings, key, (float(value),) if key == "retry_s" else float(value))
         elif key == "unattached" and value in ("hold", "delivered"):
             settings.unattached = value
         else:
@@ -206,6 +206,8 @@ def _clear(client: _Client, modem: str | None = None) -> dict[str, Any]:
         client.simulator.world.modems[name].line.become("")
     return {}
 
+
+_TIMES: Final = ("radio_s", "radio_jitter_s", "downlink_s", "cmms_saves_s", "retry_s", "acknowledge_s")
 
 _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "attach": _attach,

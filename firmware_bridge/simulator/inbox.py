@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbox"]
 
-# TS 27.005 3.4.4: acknowledged by AT+CNMA within the network's time, some 15 s, or mt and ds go to 0
-CNMA_WAIT_S: Final = 15.0
 _MAX_BUFFERED: Final = 64
 
 
@@ -125,10 +123,13 @@ class Inbox:
             done(Outcome.NO_ANSWER)  # one at a time; the network tries again
             return
         self._unacknowledged = done
-        self._unacknowledged_timer = modem.schedule(CNMA_WAIT_S, self._not_acknowledged)
+        self._unacknowledged_timer = modem.schedule(
+            modem.network.settings.acknowledge_s, self._not_acknowledged
+        )
         self._tell(*((header,) if body is None else (header, body)))
 
     def _not_acknowledged(self) -> None:
+        """TS 27.005 3.4.4: without AT+CNMA in time, mt and ds go to 0 and the network tries again."""
         cnmi = self._modem.settings.cnmi
         cnmi.mt = cnmi.ds = 0
         self._answer(Outcome.NO_ANSWER)

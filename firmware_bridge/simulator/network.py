@@ -24,7 +24,7 @@ __all__ = ["Message", "Network", "NetworkSettings", "Outcome", "Refused", "Subsc
 # TS 23.040 9.2.3.12: without TP-VP the SC chooses; three days is what operators do.
 _DEFAULT_VALIDITY_S: Final = 3 * 24 * 3600.0
 # How soon an SC tries again after the handset had no room or did not answer. Real ones begin at minutes.
-_RETRY_S: Final = (30.0, 60.0, 300.0, 900.0, 3600.0)
+RETRY_S: Final = (30.0, 60.0, 300.0, 900.0, 3600.0)
 _MAX_HELD_PER_NUMBER: Final = 100_000  # a subscriber's mailbox; the bound is there so that a loop shows
 
 
@@ -85,12 +85,15 @@ class NetworkSettings:
         cmms_saves_s: float = 0.0,
         downlink_s: float = 0.0,
         unattached: str = "hold",
+        retry_s: tuple[float, ...] = RETRY_S,
+        acknowledge_s: float = 15.0,
         ussd: dict[str, str] | None = None,
     ) -> None:
         """radio_s: from Ctrl-Z to the SC's answer, per part; cmms_saves_s: less of it on a link kept open.
 
         downlink_s: from the SC to the handset. unattached: "hold" keeps a message for a number that nobody
-        has switched on, "delivered" pretends that somebody has. ussd: code to answer.
+        has switched on, "delivered" pretends that somebody has. retry_s: pauses before the next attempts
+        to deliver. acknowledge_s: how long a +CMT or +CDS may wait for +CNMA. ussd: code to answer.
         """
         if unattached not in ("hold", "delivered"):
             raise ValueError(f"unattached: {unattached!r}; want 'hold' or 'delivered'")
@@ -104,6 +107,8 @@ class NetworkSettings:
         self.cmms_saves_s = cmms_saves_s
         self.downlink_s = downlink_s
         self.unattached = unattached
+        self.retry_s = retry_s
+        self.acknowledge_s = acknowledge_s  # TS 27.005 3.4.4: "the network's time", some 15 s
         self.ussd = {
             "*804#": "Your balance is 125.40 Birr, valid until 31/12/2026.",
             "*999#": "1. Balance\n2. Packages\n0. Exit",
@@ -352,7 +357,8 @@ class Network:
             self._work(number)
             return
         self.counts[f"held: {outcome.value}"] += 1
-        pause_s = _RETRY_S[min(mailbox.attempts, len(_RETRY_S) - 1)]
+        pauses = self.settings.retry_s
+        pause_s = pauses[min(mailbox.attempts, len(pauses) - 1)]
         mailbox.attempts += 1
         mailbox.retry = self.timeline.after(pause_s, lambda: self._work(number))
 
