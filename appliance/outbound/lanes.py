@@ -41,13 +41,14 @@ class _Queue:
 
 
 class _LaneState:
-    __slots__ = ("passed", "rings", "weight")
+    __slots__ = ("passed", "rings", "served", "weight")
 
     def __init__(self, weight: int) -> None:
         self.weight = weight
         self.passed = 0.0  # virtual time: grows by 1/weight for each message taken
         # By route, the clients that have rows, in turn. An empty ring is removed.
         self.rings: dict[str, OrderedDict[QueueKey, None]] = {}
+        self.served: dict[str, int] = {}  # by route, when it was last taken from
 
 
 class Lanes:
@@ -61,6 +62,7 @@ class Lanes:
         self._avoid: OrderedDict[int, set[str]] = OrderedDict()
         self._dues: list[tuple[int, QueueKey]] = []
         self._dry: set[QueueKey] = set()
+        self._turn = 0
 
     def offer(self, row: QueuedRow) -> None:
         """A message was queued just now."""
@@ -128,7 +130,8 @@ class Lanes:
             if lane in closed:
                 continue
             state = self._lanes[lane]
-            for route in routes:
+            # In turn: a stream of messages for any modem must not starve those for one of them.
+            for route in sorted(routes, key=lambda route: state.served.get(route, 0)):
                 for key in state.rings.get(route, ()):
                     queue = self._queues[key]
                     row = self._pick(queue, channel, may_write_to)
@@ -212,6 +215,8 @@ class Lanes:
     def _account(self, state: _LaneState, queue: _Queue) -> None:
         key = queue.key
         state.passed += 1 / state.weight
+        self._turn += 1
+        state.served[key.route] = self._turn
         ring = state.rings[key.route]
         ring.move_to_end(key)
         if queue.rows:

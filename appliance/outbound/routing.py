@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from appliance.channels.channel import Channel
 from appliance.channels.provider import count_segments
-from appliance.message import Lane, Outbound
+from appliance.message import Inbound, Lane, Outbound
 from appliance.outbound.allowance import Pace
 from appliance.outbound.pump import Elsewhere
 from appliance.outbound.router import ANY_MODEM, Ask, Choice, Router, RouteRule
@@ -72,6 +72,10 @@ class Routing:
             )
             sticky = self._rule_of(channel) if channel is not None else None
         return self._ask(message.recipient, message.lane, message.client_id, message.text, sticky=sticky)
+
+    def reply_route(self, inbound: Inbound) -> str:
+        """The route of a reply: the number that was texted answers; "" where it came by no route of ours."""
+        return inbound.channel if inbound.channel in self._serving else ANY_MODEM
 
     def elsewhere(self, claim: Claim, channel: str) -> Elsewhere | None:
         """Where a message goes that `channel` certainly did not send; None: it stays."""

@@ -26,7 +26,6 @@ from appliance.store.outbound import (
 )
 
 __all__ = [
-    "NO_ROUTES",
     "ORPHANS_KEPT",
     "Move",
     "ProviderReport",
@@ -37,13 +36,11 @@ __all__ = [
     "queued_on",
     "refuse",
     "release_to",
-    "reply_route",
     "reroute",
     "settle_accepted",
 ]
 
 ORPHANS_KEPT: Final = 10_000  # reports that came before our own result, at a provider's burst of them
-NO_ROUTES: Final = frozenset({"http", "handset", "timer"})  # channels of inbound messages that carry no SMS
 ORPHAN_WAIT_MS: Final = 10 * 60_000
 
 
@@ -186,14 +183,6 @@ def insert_routed(db: sqlite3.Connection, message: Outbound, now_ms: int, why: s
     outbound_id = insert(db, message, now_ms)
     trace(db, outbound_id, now_ms, "routed", "router", why)
     return outbound_id
-
-
-def reply_route(db: sqlite3.Connection, inbound_id: int, recipient: str) -> str:
-    """The route of a reply: the number that was texted answers, "" where it came by no route."""
-    row = db.execute("SELECT channel, sender FROM inbound WHERE id = ?", (inbound_id,)).fetchone()
-    if row is None or row[1] != recipient or row[0] in NO_ROUTES:
-        return ""
-    return str(row[0])
 
 
 def queued_on(

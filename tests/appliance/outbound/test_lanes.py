@@ -47,6 +47,15 @@ def test_take_otp_into_a_full_bulk_lane_is_next() -> None:
     assert not lanes.waits_above("bulk", ANY)
 
 
+def test_take_stream_for_any_modem_does_not_starve_those_for_one() -> None:
+    lanes = Lanes()
+    for number in range(20):
+        lanes.offer(row(number, route=""))
+    lanes.offer(row(100, route=MODEM))
+    lanes.offer(row(101, route=MODEM))
+    assert set(take_all(lanes)[:5]) >= {100, 101}
+
+
 def test_take_flood_of_otp_leaves_bulk_its_share() -> None:
     lanes = Lanes()
     for number in range(60):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.channels.channel import Doubt, NotSent, Outcome, Refused, Sent
-from appliance.message import Lane, Outbound
+from appliance.message import Inbound, Lane, Outbound
 from appliance.outbound.allowance import Limits, QuietHours
 from appliance.outbound.policy import Action
 from appliance.outbound.router import RouteRule
@@ -373,24 +373,32 @@ async def test_stop_leaves_nothing_sending_that_was_not_handed_over(tmp_path: Pa
         await store.close()
 
 
-async def test_reply_route_is_the_number_that_was_texted(box: Box) -> None:
-    from appliance.message import Inbound
+async def test_reply_leaves_by_the_number_that_was_texted(box: Box) -> None:
+    for name in ("modem:gsm0", "modem:gsm1"):
+        box.service.add(ScriptedChannel(name))
 
-    async def texted(channel: str, sender: str) -> int:
-        inbound = Inbound(channel=channel, sender=sender, recipient="", text="HI", received_at_ms=NOW)
-        return (await box.store.accept(inbound)).id
+    def route(channel: str) -> str:
+        inbound = Inbound(
+            channel=channel, sender="+251911000001", recipient="", text="HI", received_at_ms=NOW
+        )
+        return box.service.routing.reply_route(inbound)
 
-    person, other = "+251911000001", "+251911000002"
-    by_modem, by_page = await texted("modem:gsm1", person), await texted("http", person)
+    assert [route(channel) for channel in ("modem:gsm1", "http", "modem:taken-away")] == [
+        "modem:gsm1",
+        "",
+        "",
+    ]
 
-    def read(db: Any) -> list[str]:
-        return [
-            provider_ops.reply_route(db, by_modem, person),
-            provider_ops.reply_route(db, by_modem, other),
-            provider_ops.reply_route(db, by_page, person),
-        ]
 
-    assert await box.store.reader.run(read) == ["modem:gsm1", "", ""]
+async def test_replies_of_a_dead_modem_go_by_another_even_without_a_table(box: Box) -> None:
+    dead, alive = Provider("modem:gsm0"), ScriptedChannel("modem:gsm1")
+    dead.identity, dead.routes = "imei", ("", "modem:gsm0")
+    dead.go(False, "parked")
+    box.service.add(dead)
+    box.service.add(alive)
+    number = await box.put("r", Lane.REPLY, route="modem:gsm0")
+    await box.until_state(number, "sent")
+    assert (await row(box, number))["channel"] == "modem:gsm1"
 
 
 async def test_report_moves_forward_only(box: Box) -> None:
