@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import math
 import shutil
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -345,6 +346,7 @@ class Gateway:
         key: str = "",
         request: bytes = b"",
         render: Callable[[Sequence[Placed | Refused]], tuple[int, bytes]],
+        also: Callable[[sqlite3.Connection, Placed], None] | None = None,
     ) -> tuple[int, bytes]:
         """Queue and charge the messages, and answer; the same `key` and `request` again: the same answer.
 
@@ -358,7 +360,7 @@ class Gateway:
             self._running.add(running)
         try:
             result = await self.store.writer.run(
-                ops.enqueue, client.id, messages, self.clock_ms(), key, digest, render
+                ops.enqueue, client.id, messages, self.clock_ms(), key, digest, render, also
             )
         finally:
             if key:

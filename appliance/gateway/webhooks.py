@@ -29,7 +29,7 @@ from appliance.store.webhooks import Attempt, Due
 if TYPE_CHECKING:
     from appliance.store.store import Store
 
-__all__ = ["ForbiddenAddress", "WebhookService", "check_url", "sign"]
+__all__ = ["ForbiddenAddress", "PublicOnly", "WebhookService", "check_url", "sign"]
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def check_url(url: str, *, allow_private: bool) -> None:
             raise ForbiddenAddress(f"{parts.hostname} is not a public address")
 
 
-class _PublicOnly(AbstractResolver):
+class PublicOnly(AbstractResolver):
     """Resolves names at the moment of connecting and refuses what is not public: a name that changed its
     address since it was checked cannot lead us into the box's own network."""
 
@@ -112,7 +112,7 @@ class WebhookService:
         connector = aiohttp.TCPConnector(
             limit=ENDPOINTS_AT_ONCE
             * AT_ONCE,  # none per host: endpoints of one host must not wait for each other
-            resolver=None if self._allow_private else _PublicOnly(),
+            resolver=None if self._allow_private else PublicOnly(),
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -352,11 +352,13 @@ def enqueue(
     key: str,
     request_hash: bytes,
     render: Callable[[Sequence[Placed | Refused]], tuple[int, bytes]],
+    also: Callable[[sqlite3.Connection, Placed], None] | None = None,
 ) -> Answer | list[Placed | Refused]:
     """Take a request's messages, charge them and keep the answer, all in the caller's transaction.
 
     render(results) -> (status, body): the answer to keep with `key`. Returns an Answer instead when the
     key was used before, and then nothing else is done. `key` "" keeps no answer (Kannel's interface).
+    also(db, placed): what else belongs into this transaction for each message taken.
     """
     if key and (known := stored_answer(db, client_id, key)) is not None:
         return known
@@ -374,7 +376,10 @@ def enqueue(
             results.append(Refused(reason="credit", needed=units))
         else:
             balance -= units
-            results.append(_place(db, client_id, message, units, now_ms))
+            placed = _place(db, client_id, message, units, now_ms)
+            results.append(placed)
+            if also is not None:
+                also(db, placed)
     if balance < low_mark <= before:
         data = {"balance": balance, "low_mark": low_mark}
         webhooks.emit(db, client_id, "credits.low", data, "credits", now_ms)
@@ -409,11 +414,7 @@ def _place(db: sqlite3.Connection, client_id: int, message: NewMessage, units: i
         (outbound_id, client_id, message.reference, message.encoding, message.segments, units),
     )
     if message.why:
-        db.execute(
-            "INSERT INTO trace (kind, message, at_ms, state, actor, reason)"
-            " VALUES ('out', ?, ?, 'routed', 'us', ?)",
-            (outbound_id, now_ms, message.why),
-        )
+        outbound_ops.trace(db, outbound_id, now_ms, "routed", "router", message.why)
     key = QueueKey(message.route, message.lane, client_id)
     return Placed(outbound_id=outbound_id, units=units, row=QueuedRow(outbound_id, message.recipient, key))
 

@@ -16,6 +16,7 @@ from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
 from appliance.web.health import Health
 from appliance.web.incoming import MAX_BODY_OCTETS, Incoming
+from appliance.web.kannel import Kannel, KannelReports
 from appliance.web.live import Live
 from appliance.web.page import Page
 from appliance.web.problem import Problem, from_http_exception
@@ -212,6 +213,10 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/metrics", site.metrics)
     if services.gateway is not None:
         add_operations(app, services.gateway, services.settings, OPERATIONS)
+        kannel = Kannel(services.gateway)
+        app.router.add_get("/cgi-bin/sendsms", kannel.sendsms)
+        app.router.add_post("/cgi-bin/sendsms", kannel.sendsms)
+        app.cleanup_ctx.append(KannelReports(services.gateway).lifetime)
         app.router.add_get("/openapi.json", site.openapi)
         app.router.add_get("/docs", site.docs)
     app.router.add_get("/", site.front)
