@@ -10,6 +10,8 @@ for pair in gammu:gammu gammu-smsd:gammu-smsd smsd:smstools bearerbox:kannel; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 
+/usr/bin/python3 -c 'import gammu' 2>/dev/null || missing="$missing python3-gammu"
+
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null 2>&1; then
         echo "interop: missing$missing, and there is no apt-get here to install them with" >&2
