@@ -14,18 +14,16 @@ from typing import Any, Final, cast
 from appliance import faults
 from appliance.dispatcher.backlog import Backlog
 from appliance.dispatcher.callers import COMMIT_PATIENCE_S, Callers, Conversed
-from appliance.dispatcher.framing import Job, Outcome, Results, ToWorker
+from appliance.dispatcher.framing import Job, Results, ToWorker
 from appliance.dispatcher.mailboxes import Mailboxes, Pending
 from appliance.dispatcher.pool import Link, LinkState, Pool, PoolSettings
-from appliance.message import Inbound, InboundState
-from appliance.store import inbound as inbound_rows
-from appliance.store import sessions, turns
-from appliance.store.errors import StoreClosed, StoreError, StoreUnavailable
+from appliance.dispatcher.settling import STRIKES, Settler
+from appliance.message import Inbound
+from appliance.store import sessions
+from appliance.store.errors import StoreError, StoreUnavailable
 from appliance.store.inbound import Accepted
 from appliance.store.outbound import QueuedRow
-from appliance.store.sessions import SessionRow
 from appliance.store.store import Store
-from appliance.store.turns import Committed, Discarded, ReplyText, Stale, TurnRefused, TurnWork
 
 __all__ = ["DEFAULT_APOLOGIES", "SHELL_FACTORY", "Dispatcher"]
 
@@ -39,10 +37,7 @@ TAKE_BACK_S: Final = 0.05  # a worker silent for so long loses the turns it has 
 WATCH_EVERY_S: Final = 0.02
 GROW_AFTER_S: Final = 0.25  # a ready message that waits so long asks for one worker more
 SHRINK_AFTER_S: Final = 60.0
-REFUSALS: Final = 3  # how often an app may be called again for a refused effect
-STRIKES: Final = 2  # failed turns after which a message is set aside
 FOREIGN_KILLS: Final = 3  # the same for workers that somebody else killed: not the message's fault, mostly
-RETRY_S: Final = 0.5  # pause before a turn that the disk or a reader failed
 SWEEP_EVERY_S: Final = 1.0
 MAX_BACKLOG: Final = 2_000_000
 DRAIN_S: Final = 1.5
@@ -59,6 +54,7 @@ class Dispatcher:
 
     on_outbound gets the rows that committed turns put on the queue. turn_limit_s: a turn that takes longer
     loses its worker. window: messages held in memory at most; the rest of a backlog stays on disk.
+    reply_route: the route that replies to a message must take, "" for any.
     """
 
     def __init__(
@@ -76,14 +72,12 @@ class Dispatcher:
         apologies: Mapping[str, str] = DEFAULT_APOLOGIES,
         turn_limit_s: float = 10.0,
         window: int | None = None,
+        reply_route: Callable[[Inbound], str] = lambda inbound: "",
         max_backlog: int = MAX_BACKLOG,
         pool: Mapping[str, Any] | None = None,
     ) -> None:
         self._store = store
-        self._on_outbound = on_outbound
         self._clock_ms = clock_ms
-        self._languages = tuple(languages)
-        self._apologies = apologies
         self._turn_limit_s = turn_limit_s
         self._max_backlog = max_backlog
         self._boxes = Mailboxes() if window is None else Mailboxes(window)
@@ -104,13 +98,21 @@ class Dispatcher:
         self._secret = os.urandom(32)
         self._callers = Callers(store, self._boxes, clock_ms)
         self._backlog = Backlog(store, self._boxes, self._pump_soon)
+        self._settler = Settler(
+            store,
+            self._boxes,
+            self._backlog,
+            self._callers,
+            on_outbound=on_outbound,
+            on_ready=self._pump_soon,
+            clock_ms=clock_ms,
+            apologies=apologies,
+            reply_route=reply_route,
+        )
         self._turn_s = 0.001  # moving average of what a turn costs a worker
         self._busy_at_s = 0.0  # when there was last something to do
-        self._handled = 0
-        self._set_aside = 0
         self._rate = 0.0  # turns a second, moving average
         self._rated = (0.0, 0)
-        self._committing = 0
         self._pumping = False
         self._watching = False
         self._stopping = False
@@ -132,14 +134,14 @@ class Dispatcher:
         """Finish the turns that are being run, leave the rest on disk, end the workers; under 3 s."""
         if not self._started or self._stopping:
             return
-        self._stopping = True
+        self._stopping = self._settler.stopping = True
         self._store.on_accepted = None
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         for draft in self._boxes.drafts():
             if not draft.answering:
-                self._persist(draft)
+                self._settler.persist(draft)
         loop = asyncio.get_running_loop()
         until = loop.time() + DRAIN_S
         # Several kinds of event end this wait; looking is simpler than being told, and happens once.
@@ -151,7 +153,7 @@ class Dispatcher:
 
     def _at_work(self) -> bool:
         """Is a turn being run or committed?"""
-        return bool(self._committing) or any(
+        return bool(self._settler.committing) or any(
             link.in_flight for link in self._pool.links if link.state != LinkState.KILLED
         )
 
@@ -242,14 +244,15 @@ class Dispatcher:
             if draft is not None and (not draft.caller.done() or draft.caller.cancelled())
         ]
         for draft in late:
-            self._persist(draft)
+            self._settler.persist(draft)
         if late:
             assert self._loop is not None
             self._loop.call_later(COMMIT_PATIENCE_S, self._give_up, late)
 
     def _give_up(self, drafts: Sequence[Pending]) -> None:
+        stuck = StoreUnavailable("busy", f"a commit took longer than {COMMIT_PATIENCE_S:g} s")
         for draft in drafts:
-            self._tell(draft, StoreUnavailable("busy", f"a commit took longer than {COMMIT_PATIENCE_S:g} s"))
+            self._settler.tell(draft, stuck)
 
     # Giving out work.
 
@@ -346,188 +349,14 @@ class Dispatcher:
             if pending is None:
                 continue  # taken back from it, and run elsewhere
             if not outcome.error:
-                self._commit(pending, outcome)
+                self._settler.commit(pending, outcome)
             elif outcome.transient:
-                self._again_later(pending)
+                self._settler.again_later(pending)
             else:
-                self._strike(pending, outcome.error, STRIKES)
+                self._settler.strike(pending, outcome.error, STRIKES)
         self._pump_soon()
-
-    def _commit(self, pending: Pending, outcome: Outcome) -> None:
-        if pending.void:
-            self._finished(pending, pending.id, "", None)
-            return
-        if pending.persisting:
-            pending.then = lambda: self._commit(pending, outcome)
-            return
-        session = None
-        if outcome.body:
-            session = SessionRow(
-                outcome.app, outcome.state, outcome.body, outcome.expires_at_ms, outcome.wake_at_ms
-            )
-        pending.answering = pending.is_draft or pending.id in self._callers
-        work = TurnWork(
-            pending.id,
-            pending.inbound.sender,
-            pending.now_ms,
-            session,
-            [ReplyText(*reply) for reply in outcome.replies],
-            outcome.effects,
-            pending.answering,
-        )
-        self._committing += 1
-
-        def done(value: Any, error: BaseException | None) -> None:
-            self._committed(pending, work, value, error)
-
-        if pending.is_draft:
-            self._store.writer.post(turns.converse, (pending.inbound, self._store.judge_caller, work), done)
-        else:
-            self._store.writer.post(turns.commit_turn, (work,), done)
-
-    def _committed(self, pending: Pending, work: TurnWork, value: Any, error: BaseException | None) -> None:
-        self._committing -= 1
-        if faults.armed:
-            faults.hit("dispatcher.committed")
-        if isinstance(value, Committed):
-            if value.queued:
-                self._on_outbound(value.queued)
-            if pending.is_draft:
-                self._tell(pending, Conversed(value.inbound_id, False, InboundState.HANDLED, value.answers))
-            self._finished(pending, value.inbound_id, "handled", value.answers)
-            if work.session is not None and self._store.feed:
-                self._store.feed.publish({"kind": "session", "id": work.sender, "state": work.session.state})
-        elif isinstance(value, Stale):
-            self._finished(pending, pending.id, "", None)
-        elif isinstance(value, Discarded):
-            self._tell(pending, value.accepted)
-            self._finished(pending, value.accepted.id, str(value.accepted.state), None)
-        elif isinstance(value, TurnRefused):
-            pending.answering = False
-            if pending.attempt >= REFUSALS:
-                refused = f"effect {value.effect} was refused {pending.attempt + 1} times: {value.reason}"
-                self._strike(pending, refused, STRIKES)
-                return
-            pending.attempt += 1
-            pending.effect, pending.reason, pending.detail = value.effect, value.reason, value.detail
-            self._boxes.put_back(pending)
-            self._pump_soon()
-        elif isinstance(error, StoreError):
-            pending.answering = False
-            if pending.is_draft:
-                self._tell(pending, error)  # nothing is stored, so nothing is promised
-                self._finished(pending, pending.id, "", None)
-            elif not isinstance(error, StoreClosed):
-                self._again_later(pending)
-        else:
-            pending.answering = False
-            logger.error("a turn could not be committed: %s", type(error).__name__, exc_info=error)
-            self._strike(pending, f"the commit failed: {type(error).__name__}", STRIKES)
-
-    def _finished(self, pending: Pending, inbound_id: int, state: str, answers: list[str] | None) -> None:
-        self._backlog.size = max(0, self._backlog.size - 1)
-        self._handled += 1
-        if inbound_id in self._callers:
-            self._callers.answer(inbound_id, answers if pending.answering else None)
-        box = self._boxes.finish(pending)
-        if box is not None:
-            self._backlog.fill(box)
-        if state and self._store.feed:
-            self._store.feed.publish({"kind": "in", "id": inbound_id, "state": state})
-        self._pump_soon()
-
-    def _tell(self, pending: Pending, outcome: Accepted | Conversed | BaseException) -> None:
-        """A draft's caller learns what became of it; he may have gone."""
-        caller = pending.caller
-        if caller is None or caller.done():
-            return
-        if isinstance(outcome, BaseException):
-            caller.set_exception(outcome)
-        else:
-            caller.set_result(outcome)
-
-    def _persist(self, pending: Pending, then: Callable[[], None] | None = None) -> None:
-        """Put a draft on disk by itself: its caller's time is up, or its turn failed. Then call `then`."""
-        if then is not None:
-            pending.then = then
-        if not pending.is_draft or pending.persisting or pending.answering or pending.void:
-            return
-        pending.persisting = True
-
-        def done(value: Accepted | None, error: BaseException | None) -> None:
-            self._committing -= 1
-            pending.persisting = False
-            following, pending.then = pending.then, None
-            if value is not None and not value.duplicate and value.state is InboundState.ACCEPTED:
-                self._boxes.stored(pending, value.id)
-                self._tell(pending, value)
-                if self._store.feed:
-                    self._store.feed.publish({"kind": "in", "id": value.id, "state": "accepted"})
-                if following is not None:
-                    following()
-                return
-            self._tell(pending, value if value is not None else error or StoreClosed("it has stopped"))
-            pending.void = True
-            if following is not None:
-                self._finished(pending, pending.id, "", None)
-
-        self._committing += 1
-        self._store.writer.post(inbound_rows.accept, (pending.inbound, self._store.judge_caller), done)
-
-    def _again_later(self, pending: Pending) -> None:
-        """The disk or a read failed, not the turn: the same turn again in a moment."""
-        assert self._loop is not None
-        self._loop.call_later(RETRY_S, self._again, pending)
-
-    def _again(self, pending: Pending) -> None:
-        if not self._stopping:
-            self._boxes.put_back(pending)
-            self._pump_soon()
 
     # What goes wrong.
-
-    def _strike(self, pending: Pending, reason: str, limit: int) -> None:
-        """A turn failed. Once it is run again, alone; after that the message is set aside."""
-        if pending.void:
-            self._finished(pending, pending.id, "", None)
-            return
-        if pending.is_draft:  # a message that fails must be on disk, for the person who looks into it
-            self._persist(pending, lambda: self._strike(pending, reason, limit))
-            return
-        pending.strikes += 1
-        pending.solo = True
-        pending.attempt = 0
-        if pending.strikes < limit:
-            logger.warning("the turn of message %d failed and is run again: %s", pending.id, reason)
-            self._store.writer.post(
-                inbound_rows.strike, (pending.id, reason, self._clock_ms()), lambda value, error: None
-            )
-            self._boxes.put_back(pending)
-            self._pump_soon()
-            return
-        logger.error("message %d is set aside: %s", pending.id, reason)
-        pending.answering = pending.id in self._callers
-        work = TurnWork(pending.id, pending.inbound.sender, self._clock_ms(), None, (), (), pending.answering)
-        apologies = {} if pending.inbound.channel == "timer" else self._apologies
-
-        def done(value: Any, error: BaseException | None) -> None:
-            self._committing -= 1
-            if error is not None:
-                pending.answering = False
-                pending.strikes -= 1
-                if not isinstance(error, StoreClosed):
-                    self._again_later(pending)
-                return
-            if isinstance(value, Committed):
-                self._set_aside += 1
-                if value.queued:
-                    self._on_outbound(value.queued)
-                self._finished(pending, pending.id, "set_aside", value.answers)
-            else:
-                self._finished(pending, pending.id, "", None)
-
-        self._committing += 1
-        self._store.writer.post(turns.commit_failed_turn, (work, reason, apologies), done)
 
     def _lost(self, link: Link, reason: str) -> None:
         """A worker is gone: the turn it was doing failed, those behind it are run again."""
@@ -541,7 +370,9 @@ class Dispatcher:
             pending.solo = True
             self._boxes.put_back(pending)
         foreign = not link.verdict and "SIGKILL" in reason
-        self._strike(orphans[0], f"its worker is gone: {reason}", FOREIGN_KILLS if foreign else STRIKES)
+        self._settler.strike(
+            orphans[0], f"its worker is gone: {reason}", FOREIGN_KILLS if foreign else STRIKES
+        )
 
     # What is slow.
 
@@ -597,8 +428,8 @@ class Dispatcher:
         now = loop.time()
         before, handled = self._rated
         if now > before:
-            self._rate += ((self._handled - handled) / (now - before) - self._rate) * 0.3
-        self._rated = (now, self._handled)
+            self._rate += ((self._settler.handled - handled) / (now - before) - self._rate) * 0.3
+        self._rated = (now, self._settler.handled)
         woken = await self._store.writer.run(sessions.wake_due, self._clock_ms())
         self._store.announce(woken)
         self._pool.tend()
@@ -632,8 +463,8 @@ class Dispatcher:
             "in_memory": self._boxes.held,
             "behind": self._boxes.behind,
             "full": self.full,
-            "handled": self._handled,
-            "set_aside": self._set_aside,
+            "handled": self._settler.handled,
+            "set_aside": self._settler.set_aside,
             "turns_per_s": round(self._rate, 1),
             "turn_ms": round(1000 * self._turn_s, 3),
             "alarm": self._pool.alarm,

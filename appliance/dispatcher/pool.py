@@ -203,8 +203,9 @@ class Pool:
             await asyncio.sleep(0.01)
         for link in list(self.links):
             link.kill("it did not end in time")
-        while self._reaping:
+        while self.links or self._reaping:  # an aborted transport tells of its end one turn of the loop later
             await asyncio.gather(*self._reaping, return_exceptions=True)
+            await asyncio.sleep(0)
 
     def received(self, link: Link, results: Results) -> None:
         """A worker sent something."""

@@ -21,6 +21,8 @@ __all__ = ["Admission", "GuardSettings"]
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
+# Replies to these go where the message came from, or cost nothing; their callers have limits of their own.
+NOT_BY_AIR: Final = frozenset({"http", "handset", "timer"})
 LOOKED_BACK: Final = 8  # of our own latest messages to the sender, when looking for an echo
 
 
@@ -30,8 +32,8 @@ class GuardSettings(msgspec.Struct, frozen=True, kw_only=True):
     free_length: shorter texts are menu choices and commands, which people do repeat.
     """
 
-    per_minute: int = 20
-    per_hour: int = 200
+    per_minute: int = 30
+    per_hour: int = 300
     identical: int = 3
     echo_h: int = 24
     free_length: int = 9
@@ -45,18 +47,15 @@ class Admission:
         self._settings = settings or GuardSettings()
 
     def sender(self, db: sqlite3.Connection, message: Inbound) -> str | None:
-        """Only what the sender's address tells; for callers who carry the answer themselves.
-
-        Their replies cost nothing and cannot come back by air, so floods and loops are their own affair.
-        """
+        """Only what the sender's address tells; for callers who carry the answer themselves."""
         if message.channel == "timer":
             return None
         return unanswerable(message, self._own_numbers)
 
     def by_air(self, db: sqlite3.Connection, message: Inbound) -> str | None:
-        """All guards, for messages whose replies go over the air."""
+        """All guards, for messages that came over the air and are answered there."""
         reason = self.sender(db, message)
-        if reason is not None or message.channel == "timer":
+        if reason is not None or message.channel in NOT_BY_AIR:
             return reason
         latest = db.execute(
             "SELECT text, received_at_ms FROM inbound WHERE sender = ? ORDER BY id DESC LIMIT ?",

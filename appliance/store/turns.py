@@ -46,7 +46,8 @@ class TurnWork(NamedTuple):
     """What a worker made of one message, to be committed.
 
     session: None leaves the session as it is. answer_here: a caller waits for the answer, so replies to
-    the sender go into its HTTP response and are stored as sent.
+    the sender go into its HTTP response and are stored as sent. route: the one route that replies to the
+    sender may take, "" for any.
     """
 
     inbound_id: int
@@ -56,6 +57,7 @@ class TurnWork(NamedTuple):
     replies: Sequence[ReplyText]
     effects: Sequence[tuple[str, dict[str, Any]]]
     answer_here: bool = False
+    route: str = ""
 
 
 class Committed(NamedTuple):
@@ -192,14 +194,7 @@ def _converse_together(db: sqlite3.Connection, calls: list[tuple[Any, ...]]) -> 
 def _finish_many(db: sqlite3.Connection, turns: list[tuple[TurnWork, int]]) -> list[Committed]:
     """Sessions and replies of turns without effects, whose messages are marked as handled."""
     save_many(db, [(work.sender, work.session, work.now_ms) for work, _ in turns if work.session is not None])
-    messages: list[tuple[Outbound, int, bool]] = []
-    for work, inbound_id in turns:
-        for text, to, lane in work.replies:
-            here = work.answer_here and (not to or to == work.sender)
-            message = Outbound(
-                recipient=to or work.sender, text=text, lane=Lane(lane), in_reply_to=inbound_id
-            )
-            messages.append((message, work.now_ms, here))
+    messages = [_reply(work, inbound_id, reply) for work, inbound_id in turns for reply in work.replies]
     rows = iter(zip(messages, outbound.insert_many(db, messages), strict=True))
     found = []
     for work, inbound_id in turns:
@@ -214,6 +209,20 @@ def _finish_many(db: sqlite3.Connection, turns: list[tuple[TurnWork, int]]) -> l
     return found
 
 
+def _reply(work: TurnWork, inbound_id: int, reply: ReplyText) -> tuple[Outbound, int, bool]:
+    """A reply as `outbound.insert` takes it: the message, the time, and whether its caller carries it."""
+    text, to, lane = reply
+    own = not to or to == work.sender
+    message = Outbound(
+        recipient=to or work.sender,
+        text=text,
+        lane=Lane(lane),
+        in_reply_to=inbound_id,
+        route=work.route if own else "",
+    )
+    return message, work.now_ms, work.answer_here and own
+
+
 def _queued(row: int, message: Outbound) -> QueuedRow:
     return QueuedRow(row, message.recipient, QueueKey(message.route, message.lane.value, message.client_id))
 
@@ -225,12 +234,11 @@ def _apply_effects(db: sqlite3.Connection, work: TurnWork, inbound_id: int) -> N
 def _send(db: sqlite3.Connection, work: TurnWork, inbound_id: int) -> Committed:
     queued: list[QueuedRow] = []
     answers: list[str] = []
-    for text, to, lane in work.replies:
-        here = work.answer_here and (not to or to == work.sender)
-        message = Outbound(recipient=to or work.sender, text=text, lane=Lane(lane), in_reply_to=inbound_id)
-        row = outbound.insert(db, message, work.now_ms, handed_over=here)
+    for reply in work.replies:
+        message, now_ms, here = _reply(work, inbound_id, reply)
+        row = outbound.insert(db, message, now_ms, handed_over=here)
         if here:
-            answers.append(text)
+            answers.append(message.text)
         else:
             queued.append(_queued(row, message))
     return Committed(inbound_id, queued, answers)

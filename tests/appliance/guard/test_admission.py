@@ -113,5 +113,13 @@ def test_admission_services_names_and_own_numbers_are_guarded_everywhere(
         assert admission.by_air(db, message("hi", sender=sender))
 
 
+@pytest.mark.parametrize("channel", ["http", "handset"])
+def test_admission_what_did_not_come_by_air_is_not_counted(
+    db: sqlite3.Connection, admission: Admission, channel: str
+) -> None:
+    found = states(db, admission, [message(LONG, NOW + n, channel=channel) for n in range(30)])
+    assert found == ["accepted"] * 30
+
+
 def test_admission_timer_is_always_let_through(db: sqlite3.Connection, admission: Admission) -> None:
     assert states(db, admission, [message("", NOW, channel="timer") for _ in range(20)]) == ["accepted"] * 20
