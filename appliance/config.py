@@ -19,6 +19,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from appliance.route_settings import Quiet, RouteConfig, mistakes
+
 __all__ = [
     "Booking",
     "Config",
@@ -239,6 +241,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "/var/lib/outpost"
     http: Http = Http()
     modem: tuple[ModemConfig, ...] = ()
+    route: tuple[RouteConfig, ...] = ()
+    quiet: Quiet = Quiet()
     workers: Workers = Workers()
     conversation: Conversation = Conversation()
     payments: Payments = Payments()
@@ -315,12 +319,23 @@ def parse(text: str, *, name: str, folder: Path, env: Mapping[str, str] | None =
         booking=msgspec.structs.replace(
             config.booking, timetable=None if timetable is None else _absolute(timetable, folder)
         ),
+        route=tuple(_route_from(folder, route) for route in config.route),
     )
 
 
 def settings() -> Iterator[Setting]:
     """Every setting there is, in the file's order."""
     yield from _settings(Config, "")
+
+
+def _route_from(folder: Path, route: RouteConfig) -> RouteConfig:
+    """Files that a route names count from the file's folder; a bare preset name is no file."""
+    table, preset = route.prefix_table, route.preset
+    return msgspec.structs.replace(
+        route,
+        prefix_table=None if table is None else _absolute(table, folder),
+        preset=_absolute(preset, folder) if "/" in preset or preset.endswith(".toml") else preset,
+    )
 
 
 def _absolute(path: str, folder: Path) -> str:
@@ -385,6 +400,10 @@ def _check_struct(struct: type[Struct], tree: Any, path: str, name: str, errors:
             errors.append(f"{name}: {path}{key}: missing; want {_want(hint)}")
 
 
+# The values of these never stand in an error, which people paste into questions.
+_SECRETS: Final = (".pin", "token", "_password", "_key", "_secret", ".variables")
+
+
 def _check_value(hint: Any, value: Any, path: str, name: str, errors: list[str]) -> None:
     from_env = isinstance(value, _FromEnv) or (
         isinstance(value, list) and any(isinstance(v, _FromEnv) for v in value)
@@ -393,7 +412,7 @@ def _check_value(hint: Any, value: Any, path: str, name: str, errors: list[str])
         msgspec.convert(value, hint, strict=not from_env)
     except msgspec.ValidationError:
         source = value.source if isinstance(value, _FromEnv) else f"{name}: {path}"
-        shown = "******" if path.endswith((".pin", "_token", "_password")) else repr(value)
+        shown = "******" if path.endswith(_SECRETS) else repr(value)
         errors.append(f"{source}: {shown}; want {_want(hint)}")
         return
     if path == "http.listen" and not _is_listen(str(value)):
@@ -428,6 +447,7 @@ def _check_across(config: Config, name: str, errors: list[str]) -> None:
                     f"{name}: modem[{index}].{field}: {value!r}; want another than modem[{seen[value]}]'s"
                 )
             seen.setdefault(value, index)
+    errors += [f"{name}: {line}" for line in mistakes(config.route, {modem.name for modem in config.modem})]
     apps = sorted(p.name for p in (_HERE / "apps").iterdir() if (p / "__init__.py").is_file())
     app = config.conversation.default_app
     if apps and app not in apps:

@@ -33,7 +33,7 @@ def _text(description: str, want: str) -> Meta:
 
 
 _Lane = Literal["otp", "reply", "normal", "bulk"]
-_Hour = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+_HOUR: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
 
 
 class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,11 +161,12 @@ class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Quiet(Struct, frozen=True, forbid_unknown_fields=True):
     from_time: Annotated[
-        _Hour, _meta("Local time from which the lanes below may be sent.", "a time such as '08:00'")
+        str,
+        _meta("Local time from which the lanes below may be sent.", "a time such as '08:00'", pattern=_HOUR),
     ] = "08:00"
-    to_time: Annotated[_Hour, _meta("Local time until which they may be sent.", "a time such as '20:00'")] = (
-        "20:00"
-    )
+    to_time: Annotated[
+        str, _meta("Local time until which they may be sent.", "a time such as '20:00'", pattern=_HOUR)
+    ] = "20:00"
     lanes: Annotated[
         tuple[_Lane, ...],
         _meta("Lanes that rest outside of these hours; empty for none.", "a list such as ['bulk', 'normal']"),

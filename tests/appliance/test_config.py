@@ -11,6 +11,7 @@ from appliance.config import Config, ConfigErrors, load, parse, settings
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "config" / "outpost.toml"
+SWITCHED_OFF = r"(?m)^# (?=[a-z_]+ = |\[\[[a-z]+\]\]$)"
 MODEM = '[[modem]]\nname = "m"\nport = "/dev/ttyUSB0"\n'
 
 
@@ -60,6 +61,14 @@ def test_config_every_mistake_is_told_at_once_in_the_files_order() -> None:
         (
             "[workers]\nmin = 3\nmax = 2",
             "outpost.toml: workers.max: 2; want at least workers.min, which is 3",
+        ),
+        (
+            "[[route]]\nname = 'x'\nkind = 'geezsms'",
+            "outpost.toml: route[0].token: missing; kind 'geezsms' needs it",
+        ),
+        (
+            "[[route]]\nname = 'x'\nkind = 'geezsms'\ntoken = 5",
+            "outpost.toml: route[0].token: ******; want a token",
         ),
         (
             "[payments]\nagents = ['0911']",
@@ -148,13 +157,13 @@ def test_shipped_config_loads_and_holds_the_defaults() -> None:
 
 
 def test_shipped_config_with_everything_switched_on_loads() -> None:
-    text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", SHIPPED.read_text())
+    text = re.sub(SWITCHED_OFF, "", SHIPPED.read_text())
     config = parse(text, name="outpost.toml", folder=ROOT)
     assert config.modem[0].pin and config.http.page_password and config.booking.timetable
 
 
 def test_shipped_config_names_every_setting() -> None:
-    text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", SHIPPED.read_text())
+    text = re.sub(SWITCHED_OFF, "", SHIPPED.read_text())
     tree = tomllib.loads(text)
     for setting in settings():
         node = tree
