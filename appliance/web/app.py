@@ -92,6 +92,13 @@ class _Site:
             raise Problem(404, "no-such-message", "There is no such message.")
         return _html(html)
 
+    async def modem(self, request: web.Request) -> web.StreamResponse:
+        check_page(request, self._services.settings)
+        html = self.page.modem(request.match_info["name"])
+        if html is None:
+            raise Problem(404, "no-such-modem", "There is no modem of that name.")
+        return _html(html)
+
     async def person(self, request: web.Request) -> web.StreamResponse:
         check_page(request, self._services.settings)
         html = await self.page.person(request.match_info["number"])
@@ -222,6 +229,7 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/", site.front)
     app.router.add_get("/events", site.events, allow_head=False)
     app.router.add_get(r"/messages/{kind:in|out}/{id:\d{1,18}}", site.life)
+    app.router.add_get(r"/modems/{name}", site.modem)
     app.router.add_get(r"/people/{number}", site.person)
     app.router.add_get(r"/static/{name}", site.static)
     # Before the sockets are closed: an open event stream would hold the stop up to its time limit.

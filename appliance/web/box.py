@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from appliance.web.services import ModemHealth, Services
+from appliance.web.services import ClockState, ModemHealth, Services
 
 __all__ = [
     "REGISTRATION",
@@ -151,6 +151,7 @@ def find_faults(
         *_worker_faults(dispatcher),
         *_outbound_faults(outbound),
         *_box_faults(services.clock_ms(), disk),
+        *_clock_faults(services.clock_state() if services.clock_state is not None else None),
     ]
     return sorted(found, key=lambda finding: finding.level != "bad")
 
@@ -179,6 +180,8 @@ def _modem_faults(modems: Sequence[ModemHealth]) -> Iterator[Finding]:
                 f"Modem {modem.name} hears the network at {modem.signal_dbm} dBm only.",
                 "Move the antenna to a window or use a better one.",
             )
+        for alarm in modem.alarms:
+            yield Finding("warn", f"Modem {modem.name}: {alarm}.".replace("..", "."), "")
         if modem.storage_total and (modem.storage_used or 0) >= _STORAGE_ALARM * modem.storage_total:
             yield Finding(
                 "warn",
@@ -256,6 +259,16 @@ def _box_faults(now_ms: int, disk: Disk | None) -> Iterator[Finding]:
             "bad",
             "The clock shows a time long past.",
             "Set it with timedatectl set-time.",
+        )
+
+
+def _clock_faults(state: ClockState | None) -> Iterator[Finding]:
+    if state is not None and not state.trusted:
+        why = f": {state.reason}" if state.reason else ""
+        yield Finding(
+            "warn",
+            f"The clock cannot be trusted{why}.",
+            "Until it is, nothing expires. NTP, or a modem on the network, sets it.",
         )
 
 

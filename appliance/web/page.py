@@ -83,6 +83,16 @@ def _state_word(kind: str, state: str) -> str:
     return STATE_WORDS.get((kind, state), state.replace("_", " "))
 
 
+def _clock_source(source: str) -> str:
+    words = {
+        "ntp": "set by NTP",
+        "network": "set by the mobile network",
+        "system": "of this box alone",
+        "saved": "the last known time",
+    }
+    return words.get(source, source)
+
+
 def _megabytes(octets: int | None) -> str:
     if octets is None:
         return "–"
@@ -129,7 +139,9 @@ class Page:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._jinja.globals.update(tone=_tone, state_word=_state_word, parts=PARTS)
+        self._jinja.globals.update(
+            clock_source=_clock_source, tone=_tone, state_word=_state_word, parts=PARTS
+        )
         self._jinja.filters.update(
             iso=box.iso,
             duration=box.duration,
@@ -158,6 +170,17 @@ class Page:
         first = life.inbound or life.outbound[0]
         return self._jinja.get_template("life.html").render(
             self._base(), life=life, number=first.row.number, chosen=(kind, message_id)
+        )
+
+    def modem(self, name: str) -> str | None:
+        """The page of one modem: what it is, and what was done to it; None when there is no such modem."""
+        base = self._base()
+        health = next((modem for modem in base["modems"] if modem.name == name), None)
+        if health is None:
+            return None
+        history = list(reversed(self._services.modem_history(name) or ()))
+        return self._jinja.get_template("modem.html").render(
+            base, view=_modem_view(health), history=history, facts=_modem_facts(health)
         )
 
     async def person(self, number: str) -> str | None:
@@ -225,6 +248,7 @@ class Page:
             "disk": disk,
             "memory": box.memory_of_process(),
             "up_for": _up_for(now_ms - services.started_ms),
+            "clock_state": services.clock_state() if services.clock_state is not None else None,
             "local_time": _minute_of_day(now_ms, services.settings.timezone_minutes),
             "zone": _zone_text(services.settings.timezone_minutes),
         }
@@ -249,6 +273,23 @@ def _modem_view(modem: ModemHealth) -> dict[str, Any]:
         "registration": words or ("state unknown" if modem.registration is None else str(modem.registration)),
         "storage_full": bool(total) and (used or 0) >= 0.8 * (total or 1),
     }
+
+
+def _modem_facts(modem: ModemHealth) -> list[tuple[str, str]]:
+    """What else is known of it, by name; a health may know more or less than the page."""
+    names = {
+        "manufacturer": "made by",
+        "model": "model",
+        "firmware": "firmware",
+        "profile": "profile",
+        "imei": "IMEI",
+        "iccid": "ICCID",
+        "imsi": "IMSI",
+        "smsc": "SMSC",
+        "usb_path": "USB path",
+    }
+    found = [(words, getattr(modem, name, None)) for name, words in names.items()]
+    return [(words, str(value)) for words, value in found if value]
 
 
 def _worker_view(worker: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from appliance.message import Inbound
 
 __all__ = [
     "Accepted",
+    "ClockState",
     "Conversed",
     "Dispatcher",
     "Feed",
+    "HistoryEntry",
     "ModemHealth",
     "Runner",
     "Services",
@@ -137,6 +139,34 @@ class ModemHealth(Protocol):
     def sent(self) -> int: ...
     @property
     def received(self) -> int: ...
+    @property
+    def alarms(self) -> Sequence[str]: ...
+
+
+class HistoryEntry(Protocol):
+    """One line of a modem's history; firmware_bridge's own ladder.Entry fits."""
+
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def step(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def took_s(self) -> float | None: ...
+
+
+class ClockState(Protocol):
+    """How far the clock can be believed; `appliance.clock.ClockState` fits."""
+
+    @property
+    def trusted(self) -> bool: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +214,8 @@ class Services:
 
     modems: health of each configured modem, in order. outbound: {"lanes": [{"lane", "queued",
     "oldest_ms", "sending"}], "routes": [{"name", "state", "reason"}]}, any part of it may be missing.
+    modem_history: what was done to a modem, by name, oldest first; None: there is no such modem.
+    clock_state: None where nobody judges the clock.
     gateway: the business side; without it there is no /v1.
     started_ms: when this process began, for the up-time on the page.
     """
@@ -192,6 +224,8 @@ class Services:
     dispatcher: Dispatcher
     settings: WebSettings
     modems: Callable[[], Sequence[ModemHealth]] = field(default=lambda: ())
+    modem_history: Callable[[str], Sequence[HistoryEntry] | None] = field(default=lambda name: None)
+    clock_state: Callable[[], ClockState] | None = None
     outbound: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
     gateway: Gateway | None = None
     clock_ms: Callable[[], int] = wall_clock_ms

@@ -128,6 +128,8 @@ class Health:
     storage_used: int | None = 0
     storage_total: int | None = 30
     port: str | None = "/dev/ttyUSB2"
+    alarms: tuple[str, ...] = ()
+    model: str | None = "SIM7600E-H"
     sent: int = 3
     received: int = 4
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from appliance.clock import ClockState
 from appliance.web import box
 from appliance.web.app import CONTENT_SECURITY_POLICY
 
@@ -78,6 +79,38 @@ async def test_page_of_nothing_is_404_in_the_form_the_caller_reads(bench: Any, p
     assert (for_people.status, for_people.content_type) == (404, "text/html")
     for_programs = await bench.client.get(path)
     assert (for_programs.status, for_programs.content_type) == (404, "application/problem+json")
+
+
+async def test_modem_page_shows_its_history_the_latest_first(bench: Any) -> None:
+    class Entry(NamedTuple):
+        at_ms: int
+        step: str
+        reason: str
+        outcome: str
+        took_s: float | None
+
+    entries = [
+        Entry(1_795_000_000_000, "lost", "no answer to AT", "", None),
+        Entry(1_795_000_005_000, "reopen", "the port is gone", "well", 1.5),
+    ]
+    bench.services.modem_history = lambda name: entries if name == "gsm1" else None
+    answer = await bench.client.get("/modems/gsm1")
+    html = await answer.text()
+    assert answer.status == 200
+    assert "SIM7600E-H" in html
+    assert html.index("the port is gone") < html.index("no answer to AT")
+    assert (await bench.client.get("/modems/gsm9")).status == 404
+
+
+async def test_front_shows_alarms_of_modems_and_a_clock_that_cannot_be_trusted(
+    bench: Any, health: Any
+) -> None:
+    bench.modems[:] = [health(alarms=("SIM storage at 93 %",))]
+    bench.services.clock_state = lambda: ClockState(False, "saved", "it is behind what this box has seen")
+    html = await (await bench.client.get("/")).text()
+    assert "SIM storage at 93 %" in html
+    assert "The clock cannot be trusted: it is behind what this box has seen." in html
+    assert "the last known time" in html
 
 
 async def _parts(response: Any) -> dict[str, str]:
