@@ -18,7 +18,7 @@ import msgspec
 from appliance.conversation.travel import Route, Ticket, Town, Trip, Waiter
 from appliance.store.effects import EffectContext, EffectRefused, effect
 
-__all__ = ["BookingLook", "close_expired", "find_ticket", "hold", "pay", "release"]
+__all__ = ["BookingLook", "close_expired", "find_ticket", "hold", "manifest", "pay", "release"]
 
 MAX_OPEN_HOLDS: Final = 3  # unpaid bookings of one person: nobody empties a bus without paying
 _DAY_MS: Final = 86_400_000
@@ -275,6 +275,32 @@ def find_ticket(db: sqlite3.Connection, code: str, now_ms: int) -> Ticket | None
     """The booking with that code, whatever became of it."""
     row = db.execute(_TICKET + " WHERE b.code = :code", {"code": code, "now": now_ms}).fetchone()
     return None if row is None else _ticket(row)
+
+
+def manifest(db: sqlite3.Connection, date: str, origin: str, destination: str) -> list[dict[str, Any]]:
+    """Who travels on a day between two towns, per departure and in the order of the seats."""
+    departures: dict[int, dict[str, Any]] = {}
+    for row in db.execute(
+        "SELECT d.id, d.minute, d.seats, d.state, b.code, b.holder, b.seats, b.numbers, b.state"
+        " FROM departure d JOIN town o ON o.id = d.origin_id JOIN town t ON t.id = d.destination_id"
+        " LEFT JOIN booking b ON b.departure_id = d.id AND b.state IN ('paid', 'used')"
+        " WHERE d.date = ? AND o.name_en = ? AND t.name_en = ? ORDER BY d.minute, b.id",
+        (date, origin, destination),
+    ):
+        found = departures.setdefault(
+            row[0],
+            {
+                "time": f"{row[1] // 60:02}:{row[1] % 60:02}",
+                "seats": row[2],
+                "state": row[3],
+                "passengers": [],
+            },
+        )
+        if row[4] is not None:
+            found["passengers"].append(
+                {"code": row[4], "holder": row[5], "seats": row[6], "numbers": row[7], "state": row[8]}
+            )
+    return list(departures.values())
 
 
 class BookingLook:
