@@ -50,11 +50,11 @@ def build_routes(
     """Make everything of the `[[route]]` tables. Raises PresetError with a line that names the route.
 
     modems: names of the configured modems; those without a table of their own form the route "any modem",
-    first in the list. session: None to check only.
+    first in the list. Without any table the list is empty and nothing is routed. session: None to check only.
     """
     built: list[Route] = []
     spoken_for = {route.name for route in routes if route.kind == "modem"}
-    if set(modems) - spoken_for:
+    if routes and set(modems) - spoken_for:
         built.append(Route(RouteRule(ANY_MODEM), Limits(), 1))
     for config in routes:
         try:

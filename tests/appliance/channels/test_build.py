@@ -33,6 +33,7 @@ def test_modems_without_a_table_are_the_route_any_modem_and_come_first() -> None
         "modem:modem0",
     ]
     assert [route.rule.name for route in build(AT, modems=())] == ["at"]
+    assert build() == []
 
 
 def test_provider_serves_no_dialogues_unless_told() -> None:
