@@ -41,6 +41,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "record": Command("appliance.commands.record", "record what a modem and its software say"),
     "modems": Command("appliance.commands.modems", "list the modems that are plugged in"),
     "ussd": Command("appliance.commands.ussd", "ask the network by a USSD code, such as the balance"),
+    "person": Command("appliance.commands.person", "show, export or erase what is kept of a person"),
+    "timetable": Command("appliance.commands.timetable", "bring a timetable, or see what it would change"),
+    "manifest": Command("appliance.commands.manifest", "list who travels on a departure"),
     "try": Command("appliance.commands.try_", "talk to a conversation in the terminal, without a modem"),
 }
 

@@ -89,6 +89,7 @@ def _findings(config: Config, file: str, wait_s: float) -> Iterator[Finding]:
             "listens to the network, but no browser elsewhere may open it",
             "set http.page_password",
         )
+    yield from _routes(config)
     yield from findings_of_disk(config.data_path)
     yield from findings_of_clock(time.time(), _last_seen_s(config.data_path))
     try:
@@ -103,6 +104,22 @@ def _findings(config: Config, file: str, wait_s: float) -> Iterator[Finding]:
     yield Finding("ok", "appliance", f"runs, page at {state.get('http', {}).get('listen', '?')}")
     yield from _healths(config.modem, state.get("modems", []))
     yield from _writer(state.get("writer", {}))
+
+
+def _routes(config: Config) -> Iterator[Finding]:
+    """Templates and price tables of the routes, which are files of their own."""
+    if not config.route:
+        return
+    from appliance.channels.build import build_routes
+    from appliance.channels.provider import PresetError
+
+    names = {modem.name for modem in config.modem}
+    try:
+        build_routes(config.route, names, None, region=config.conversation.region)
+    except PresetError as error:
+        yield Finding("bad", "routes", str(error), "docs/providers.md tells what a route's files hold")
+    else:
+        yield Finding("ok", "routes", ", ".join(route.name for route in config.route))
 
 
 def _writer(writer: Mapping[str, Any]) -> Iterator[Finding]:
