@@ -12,23 +12,31 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from appliance import notify
+from appliance import desk, notify
+from appliance.channels.build import Route, build_routes, quiet_hours
+from appliance.channels.callbacks import Endpoint
+from appliance.channels.callbacks import routes as callback_routes
+from appliance.channels.http import make_session
 from appliance.channels.modem import ModemChannel, ModemInbox
+from appliance.channels.provider import PresetError
 from appliance.clock import Clock
 from appliance.config import Config, ModemConfig
+from appliance.console import Console
 from appliance.control import ControlError, ControlSocket
 from appliance.conversation.phrases import PhraseErrors
 from appliance.conversation.shell import Shell
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit, StartRefused
+from appliance.gateway.control import client_op
+from appliance.gateway.service import Gateway
 from appliance.gateway.webhooks import WebhookService
-from appliance.message import Lane, Outbound, normalise_number
+from appliance.outbound.allowance import Limits
 from appliance.outbound.service import OutboundService
-from appliance.store import timetable, views
+from appliance.store import assistant, timetable
 from appliance.store.store import Store
 from appliance.web.app import make_app
 from appliance.web.services import Services, WebSettings
-from firmware_bridge.errors import BridgeError
+from firmware_bridge.ladder import Entry
 from firmware_bridge.modem import Modem, ModemHealth, ModemSettings
 from firmware_bridge.pin import FilePinRecord
 
@@ -38,7 +46,6 @@ log = logging.getLogger(__name__)
 
 AIR_PATIENCE_S: Final = 1.6  # of the 3 s that stopping may take, for the message on the air
 WATCHDOG_IDLE_S: Final = 60.0  # a modem task that has not come round for so long is stuck
-TRACED: Final = 20  # messages of one person that `trace` tells
 
 
 class Appliance:
@@ -49,9 +56,9 @@ class Appliance:
         self.clock = Clock(config.data_path / "clock")
         self.clock_ms = self.clock.now_ms
         self.address = ""  # where the page answers, once started
-        self._modems: list[Modem] = []
+        self.modems: list[Modem] = []
         self._undo = contextlib.AsyncExitStack()
-        self._page_lanes: dict[str, Any] = {}
+        self.page_lanes: dict[str, Any] = {}
 
     async def start(self) -> None:
         """Bring everything up; what was started is stopped again if a later part fails."""
@@ -71,7 +78,16 @@ class Appliance:
         self.store = store = await Store.open(config.data_path)
         undo.push_async_callback(store.close)
         await self._load_timetable()
-        self.outbound = OutboundService(store, self.clock_ms)
+        await self._load_knowledge()
+        routes = self._build_routes()
+        zone = config.conversation.timezone_minutes
+        self.outbound = OutboundService(
+            store,
+            self.clock_ms,
+            timezone_minutes=zone,
+            quiet=quiet_hours(config.quiet, zone),
+            trusted=lambda: self.clock.trusted,
+        )
         self.dispatcher = Dispatcher(
             store,
             min_workers=config.workers.min,
@@ -81,27 +97,32 @@ class Appliance:
             default_app=config.conversation.default_app,
             on_outbound=self.outbound.offer,
             clock_ms=self.clock_ms,
+            reply_route=self.outbound.routing.reply_route,
         )
         await self.outbound.start()
         undo.push_async_callback(self.outbound.stop, AIR_PATIENCE_S)
         await self.dispatcher.start()
         undo.push_async_callback(self.dispatcher.stop)
+        limits = {route.rule.name: route.limits for route in routes}
         for modem_config in config.modem:
-            self._add_modem(modem_config)
+            self._add_modem(modem_config, limits.get(f"modem:{modem_config.name}"))
+        if routes:
+            self.outbound.set_routes([route.rule for route in routes])
+        for route in routes:
+            if route.channel is not None:
+                self.outbound.add(route.channel, parallel=route.parallel, limits=route.limits)
+        self._start_gateway()
         self.webhooks = WebhookService(store, self.clock_ms, trusted=lambda: self.clock.trusted)
         await self.webhooks.start()
         undo.push_async_callback(self.webhooks.stop)
         undo.callback(store.feed.subscribe(lambda change: self.webhooks.wake()))
-        await self._start_web()
+        await self._start_web([route.endpoint for route in routes if route.endpoint is not None])
         control = ControlSocket(
             config.control_socket,
             {
-                "send": self._op_send,
-                "trace": self._op_trace,
-                "check": self._op_check,
-                "modems": self._op_modems,
-                "ussd": self._op_ussd,
-                "at": self._op_at,
+                **Console(self).handlers(),
+                **desk.handlers(store, config, self.clock_ms),
+                "client": self._op_client,
             },
         )
         await control.start()
@@ -131,7 +152,46 @@ class Appliance:
                     done.services,
                 )
 
-    def _add_modem(self, config: ModemConfig) -> None:
+    async def _load_knowledge(self) -> None:
+        """Give the assistant what the operator's files know; the same files again change nothing."""
+        try:
+            await self.store.writer.run(assistant.import_knowledge, assistant.SAMPLE_KNOWLEDGE)
+        except assistant.KnowledgeErrors as error:
+            log.error("knowledge: not imported: %s", error)
+
+    def _build_routes(self) -> list[Route]:
+        """Make what [[route]] tables ask for. Raises StartRefused for one that cannot be."""
+        config = self.config
+        session = make_session()
+        self._undo.push_async_callback(session.close)
+        names = {modem.name for modem in config.modem}
+        try:
+            return list(build_routes(config.route, names, session, region=config.conversation.region))
+        except PresetError as error:
+            raise StartRefused(Exit.USAGE, str(error)) from error
+
+    def _start_gateway(self) -> None:
+        config = self.config
+        self.gateway = Gateway(
+            self.store,
+            offer=self.outbound.offer,
+            cancel=self.outbound.cancel,
+            clock_ms=self.clock_ms,
+            region=config.conversation.region,
+            timezone_minutes=config.conversation.timezone_minutes,
+            choose=self.outbound.routing.choose,
+            data_dir=config.data_path,
+        )
+        tidy = asyncio.create_task(self.gateway.tidy(), name="gateway tidy")
+        self._undo.callback(tidy.cancel)
+
+    async def _op_client(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await client_op(self.gateway, request)
+        except ValueError as error:
+            raise ControlError(str(error)) from error
+
+    def _add_modem(self, config: ModemConfig, limits: Limits | None) -> None:
         inbox = ModemInbox(
             self.store,
             region=self.config.conversation.region,
@@ -159,9 +219,9 @@ class Appliance:
             pins=FilePinRecord(self.config.data_path / "pins.json"),
         )
         inbox.channel = channel = ModemChannel(modem, self.clock_ms)
-        self._modems.append(modem)
+        self.modems.append(modem)
         task = asyncio.create_task(modem.run(), name=f"modem {config.name}")
-        self.outbound.add(channel)
+        self.outbound.add(channel, limits=limits)
 
         async def stop() -> None:
             await modem.stop()
@@ -173,21 +233,28 @@ class Appliance:
     def _modem_changed(self, health: ModemHealth) -> None:
         if health.own_number:
             self.store.own_numbers.add(health.own_number)
-        for modem in self._modems:
+        for modem in self.modems:
             if modem.name == health.name and (network_ms := modem.network_time_ms()) is not None:
                 self.clock.network_says(network_ms)
         self.store.feed.publish({"kind": "modem", "id": health.name, "state": health.state})
 
-    async def _start_web(self) -> None:
+    async def _start_web(self, callbacks: Sequence[Endpoint]) -> None:
         services = Services(
             store=self.store,
             dispatcher=self.dispatcher,
             settings=WebSettings.from_config(self.config),
             modems=self.modem_healths,
-            outbound=lambda: self._page_lanes,
+            modem_history=self.modem_history,
+            clock_state=self.clock.state,
+            outbound=lambda: self.page_lanes,
+            gateway=self.gateway,
             clock_ms=self.clock_ms,
         )
-        runner = web.AppRunner(make_app(services), access_log=None, shutdown_timeout=0.5)
+        app = make_app(services)
+        app.add_routes(
+            callback_routes(callbacks, self.store, on_changes=self.outbound.publish, clock_ms=self.clock_ms)
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         self._undo.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, self.config.http.host, self.config.http.port, backlog=1024)
@@ -201,91 +268,21 @@ class Appliance:
         """Counting costs a look at the disk, so it is done once a second for all who look at the page."""
         while True:
             with contextlib.suppress(Exception):
-                self._page_lanes = await self.outbound.snapshot()
+                self.page_lanes = await self.outbound.snapshot()
             await asyncio.sleep(1)
 
     def modem_healths(self) -> Sequence[ModemHealth]:
-        return [modem.health for modem in self._modems]
+        return [modem.health for modem in self.modems]
+
+    def modem_history(self, name: str) -> Sequence[Entry] | None:
+        """What was seen of a modem and done to it, oldest first; None if there is none of that name."""
+        return next((modem.history for modem in self.modems if modem.name == name), None)
 
     def makes_progress(self) -> bool:
         """What the watchdog asks: the loop runs, or nobody would ask; do the writer and each modem move?"""
         return self.store.writer.alive and all(
-            modem.idle_s < WATCHDOG_IDLE_S or modem.health.state == "parked" for modem in self._modems
+            modem.idle_s < WATCHDOG_IDLE_S or modem.health.state == "parked" for modem in self.modems
         )
-
-    async def _op_send(self, request: dict[str, Any]) -> dict[str, Any]:
-        to, text, lane = request.get("to"), request.get("text"), request.get("lane", "normal")
-        if not isinstance(to, str) or not isinstance(text, str) or not text:
-            raise ControlError('send wants "to" and "text"')
-        number = normalise_number(to, self.config.conversation.region)
-        if number is None:
-            raise ControlError(f"{to!r} is no mobile number; want one such as +251911234567")
-        if lane not in list(Lane):
-            raise ControlError(f"lane {lane!r} is unknown; known: {', '.join(Lane)}")
-        return {"id": await self.outbound.send(Outbound(recipient=number, text=text, lane=Lane(lane)))}
-
-    async def _op_trace(self, request: dict[str, Any]) -> dict[str, Any]:
-        what = str(request.get("what", "")).strip()
-        kind, _, rest = what.rpartition(":")
-        if rest.isdigit() and kind in ("", "in", "out") and len(rest) <= 12 and not what.startswith("+"):
-            kinds = (kind,) if kind else ("out", "in")
-            lives = [await self.store.reader.run(views.life_of, each, int(rest)) for each in kinds]
-            found = [life for life in lives if life is not None]
-        else:
-            number = normalise_number(what, self.config.conversation.region)
-            if number is None:
-                raise ControlError(f"{what!r} is neither a message's id nor a number")
-            rows = await self.store.reader.run(views.messages_with, number, TRACED)
-            each_life = [await self.store.reader.run(views.life_of, row.kind, row.id) for row in rows]
-            found = [life for life in each_life if life is not None]
-        return {"messages": [msgspec.to_builtins(life) for life in found]}
-
-    async def _op_check(self, request: dict[str, Any]) -> dict[str, Any]:
-        snapshot = dict(self.dispatcher.snapshot())
-        return {
-            "modems": [_plain(health) for health in self.modem_healths()],
-            "http": {"listen": self.address},
-            "writer": self.store.writer.snapshot(),
-            "dispatcher": snapshot,
-            "lanes": self._page_lanes.get("lanes", []),
-            "now_ms": self.clock_ms(),
-            "clock": self.clock.state()._asdict(),
-        }
-
-    async def _op_modems(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "modems": [
-                {**_plain(modem.health), "history": [_plain(entry) for entry in modem.history]}
-                for modem in self._modems
-            ]
-        }
-
-    async def _op_ussd(self, request: dict[str, Any]) -> dict[str, Any]:
-        code, replies = request.get("code"), request.get("replies", [])
-        if not isinstance(code, str) or not isinstance(replies, list):
-            raise ControlError('ussd wants "code" and, for a menu, "replies"')
-        modem = self._named_modem(request.get("modem"))
-        try:
-            answers = await modem.ussd(code, *map(str, replies), any_code=request.get("any") is True)
-        except BridgeError as error:
-            raise ControlError(f"{modem.name}: {error}") from error
-        return {"answers": [_plain(answer) for answer in answers]}
-
-    async def _op_at(self, request: dict[str, Any]) -> dict[str, Any]:
-        modem = self._named_modem(request.get("modem"))
-        try:
-            lines = await modem.command(str(request.get("command", "")))
-        except BridgeError as error:
-            raise ControlError(f"{modem.name}: {error}") from error
-        return {"lines": list(lines)}
-
-    def _named_modem(self, name: object) -> Modem:
-        """The modem of that name; without a name, the only one there is."""
-        fitting = [modem for modem in self._modems if name in (None, modem.name)]
-        if len(fitting) != 1:
-            known = ", ".join(modem.name for modem in self._modems) or "none is configured"
-            raise ControlError(f"which modem? known: {known}")
-        return fitting[0]
 
 
 def check_phrases(config: Config) -> None:
@@ -331,8 +328,3 @@ async def _watch(appliance: Appliance, stopped: Callable[[], Awaitable[Any]]) ->
                 notify.notify("WATCHDOG=1")
     finally:
         waiting.cancel()
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    plain = msgspec.to_builtins(value, enc_hook=str)
-    return dict(plain)

@@ -1,0 +1,122 @@
+"""What a technician asks of the running appliance: send, trace, check, and a word with a modem."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from appliance.control import ControlError, Handler
+from appliance.message import Lane, Outbound, normalise_number
+from appliance.outbound.routing import NoRoute
+from appliance.store import views
+from firmware_bridge.errors import BridgeError
+from firmware_bridge.modem import Modem
+
+if TYPE_CHECKING:
+    from appliance.server import Appliance
+
+__all__ = ["Console"]
+
+TRACED: Final = 20  # messages of one person that `trace` tells
+
+
+class Console:
+    """The ops of `outpost send`, `trace`, `check`, `modems`, `ussd` and `at`."""
+
+    def __init__(self, box: Appliance) -> None:
+        self._box = box
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "send": self._send,
+            "trace": self._trace,
+            "check": self._check,
+            "modems": self._modems,
+            "ussd": self._ussd,
+            "at": self._at,
+        }
+
+    async def _send(self, request: dict[str, Any]) -> dict[str, Any]:
+        to, text, lane = request.get("to"), request.get("text"), request.get("lane", "normal")
+        if not isinstance(to, str) or not isinstance(text, str) or not text:
+            raise ControlError('send wants "to" and "text"')
+        number = normalise_number(to, self._box.config.conversation.region)
+        if number is None:
+            raise ControlError(f"{to!r} is no mobile number; want one such as +251911234567")
+        if lane not in list(Lane):
+            raise ControlError(f"lane {lane!r} is unknown; known: {', '.join(Lane)}")
+        try:
+            return {
+                "id": await self._box.outbound.send(Outbound(recipient=number, text=text, lane=Lane(lane)))
+            }
+        except NoRoute as error:
+            raise ControlError(str(error)) from error
+
+    async def _trace(self, request: dict[str, Any]) -> dict[str, Any]:
+        what = str(request.get("what", "")).strip()
+        kind, _, rest = what.rpartition(":")
+        if rest.isdigit() and kind in ("", "in", "out") and len(rest) <= 12 and not what.startswith("+"):
+            kinds = (kind,) if kind else ("out", "in")
+            lives = [await self._box.store.reader.run(views.life_of, each, int(rest)) for each in kinds]
+            found = [life for life in lives if life is not None]
+        else:
+            number = normalise_number(what, self._box.config.conversation.region)
+            if number is None:
+                raise ControlError(f"{what!r} is neither a message's id nor a number")
+            rows = await self._box.store.reader.run(views.messages_with, number, TRACED)
+            each_life = [await self._box.store.reader.run(views.life_of, row.kind, row.id) for row in rows]
+            found = [life for life in each_life if life is not None]
+        return {"messages": [msgspec.to_builtins(life) for life in found]}
+
+    async def _check(self, request: dict[str, Any]) -> dict[str, Any]:
+        snapshot = dict(self._box.dispatcher.snapshot())
+        return {
+            "modems": [_plain(health) for health in self._box.modem_healths()],
+            "http": {"listen": self._box.address},
+            "writer": self._box.store.writer.snapshot(),
+            "dispatcher": snapshot,
+            "lanes": self._box.page_lanes.get("lanes", []),
+            "now_ms": self._box.clock_ms(),
+            "clock": self._box.clock.state()._asdict(),
+        }
+
+    async def _modems(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "modems": [
+                {**_plain(modem.health), "history": [_plain(entry) for entry in modem.history]}
+                for modem in self._box.modems
+            ]
+        }
+
+    async def _ussd(self, request: dict[str, Any]) -> dict[str, Any]:
+        code, replies = request.get("code"), request.get("replies", [])
+        if not isinstance(code, str) or not isinstance(replies, list):
+            raise ControlError('ussd wants "code" and, for a menu, "replies"')
+        modem = self._named_modem(request.get("modem"))
+        try:
+            answers = await modem.ussd(code, *map(str, replies), any_code=request.get("any") is True)
+        except BridgeError as error:
+            raise ControlError(f"{modem.name}: {error}") from error
+        return {"answers": [_plain(answer) for answer in answers]}
+
+    async def _at(self, request: dict[str, Any]) -> dict[str, Any]:
+        modem = self._named_modem(request.get("modem"))
+        try:
+            lines = await modem.command(str(request.get("command", "")))
+        except BridgeError as error:
+            raise ControlError(f"{modem.name}: {error}") from error
+        return {"lines": list(lines)}
+
+    def _named_modem(self, name: object) -> Modem:
+        """The modem of that name; without a name, the only one there is."""
+        fitting = [modem for modem in self._box.modems if name in (None, modem.name)]
+        if len(fitting) != 1:
+            known = ", ".join(modem.name for modem in self._box.modems) or "none is configured"
+            raise ControlError(f"which modem? known: {known}")
+        return fitting[0]
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    plain = msgspec.to_builtins(value, enc_hook=str)
+    return dict(plain)
