@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, cast
 
+from firmware_bridge.errors import UsageError
 from firmware_bridge.pdu import Deliver
 
 __all__ = [
@@ -42,9 +44,9 @@ class ModemSettings:
     """How to find and drive one modem.
 
     port: a device path, best a /dev/serial/by-id one, or "auto". pin, smsc: None when the SIM needs none set.
-    profile: name of a file in config/modems/, or "auto" by identity. imei, iccid: with port "auto", only
-    the modem with this IMEI or the SIM with this ICCID is taken. canary_number: own number for the canary
-    SMS; None: off.
+    Raises UsageError for what could not be right. profile: name of a file in config/modems/, or "auto" by
+    identity. imei, iccid: with port "auto", only the modem with this IMEI or the SIM with this ICCID is
+    taken. canary_number: own number for the canary SMS; None: off.
     """
 
     name: str = "modem"
@@ -61,6 +63,23 @@ class ModemSettings:
     canary_number: str | None = None
     canary_s: float = 6 * 3600.0  # idle time after which a canary is sent
     ussd_allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, pattern, want in _WANTED:
+            value = getattr(self, name)
+            if value is not None and not re.fullmatch(pattern, value):
+                raise UsageError(f"modem {self.name!r}: {name}: {value!r}; want {want}")
+
+
+# What could otherwise reach an AT line, a log line or a path unchecked. The PIN is looked at where it is
+# used.
+_WANTED: Final = (
+    ("name", r"[\w.-]{1,40}", "letters, digits, . - _"),
+    ("smsc", r"\+?\d{3,20}", "a number such as +251911299708"),
+    ("canary_number", r"\+?\d{3,15}", "a number such as +251911234567"),
+    ("imei", r"\d{14,16}", "15 digits"),
+    ("iccid", r"\d{18,20}", "19 or 20 digits"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
