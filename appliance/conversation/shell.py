@@ -198,6 +198,12 @@ class Shell:
         session = self._set_aside(session, event, self._named(first) or self.default_app)
         return self._of_app(session, self._opening(event, heard) if self._named(first) else event, looks)
 
+    def opts(self, text: str) -> bool:
+        """Whether the text is a STOP- or START-class word: the box's own, whatever else lays claim to it."""
+        heard = words(text)
+        start = "start" in self.kit.lexicon.exact.get("".join(heard), {})
+        return bool(heard) and (start or self._is_stop(heard))
+
     def _is_stop(self, heard: list[str]) -> bool:
         """The whole text is a STOP-class word, politeness aside."""
         lexicon = self.kit.lexicon.exact

@@ -138,7 +138,7 @@ def _marks(spelling: str) -> set[str]:
 
 def _limit(spoken: str) -> float:
     """How far a misspelling may be from what it stands for, as a share of its length."""
-    return 0.2 if len(spoken) <= 4 else 0.3 if len(spoken) <= 6 else 0.32
+    return 0.2 if len(spoken) <= 4 else 0.26 if len(spoken) <= 6 else 0.3
 
 
 def _nearest(key: str, pool: Iterable[str]) -> tuple[float, str] | None:

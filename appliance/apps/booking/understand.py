@@ -57,6 +57,8 @@ def understand(
     numbers = [n for t in tags if (n := number_of(t)) is not None]
     bare = numbers[0] if len(numbers) == 1 and all(_is_number_or_filler(t) for t in tags) else None
     intent = _intent(tags, concepts, code, bool(origin or destination), moment, passengers)
+    if not tags and "?" in text:
+        intent = "help"
     if intent in ("book", "search", "ask_price") and (len(origin) > 1 or len(destination) > 1):
         intent = "clarify"
     return Request(intent, origin, destination, place, unknown, moment, passengers, code, bare, concepts)
@@ -87,7 +89,9 @@ def _slang(tags: list[Tag]) -> list[Tag]:
         if t.kind != "number" or at + 1 >= len(tags):
             continue
         place_next = tags[at + 1].kind in ("name", "unknown")
-        going = at > 0 and (tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "ask_price"))
+        going = at > 0 and (
+            tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "ask_price", "seat", "ticket")
+        )
         going = going or (_word(tags, at - 1, "want", "book") and "go" in tags[at - 1].text.split())
         verb_next = _word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
         verb_next = verb_next or (_word(tags, at - 1, "how", "want") and _word(tags, at + 1, "book"))
@@ -177,8 +181,15 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
         if at not in used and (n := number_of(t)) is not None and 1 <= n <= _PLENTY
     }
     for at, n in numbers.items():
-        if _word(tags, at + 1, "friend") and (_word(tags, at - 1, "with") or _word(tags, at + 2, "with")):
+        beside = _BESIDE & {t.text for t in (*tags[max(0, at - 2) : at], *tags[at + 2 : at + 3])}
+        joined = beside or any(_word(tags, i, "me_and") for i in range(at))
+        if joined and (_word(tags, at + 1, "friend", "kin") or _word(tags, at - 1, "friend", "kin")):
             return n + 1  # and the one who texts
+        if joined and _word(tags, at + 1, "person") and tags[at - 1].text == "my":
+            return n + 1  # "with my 2 children"
+        after_friend = _word(tags, at - 2, "friend", "kin") and _word(tags, at - 1, "filler")
+        if joined and after_friend:
+            return n + 1
     persons = []
     for at, n in numbers.items():
         nearby = at + 1
@@ -203,7 +214,7 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
     return left[0] if len(left) == 1 else None
 
 
-_BESIDE: Final = frozenset({"with", "and", "ena", "fi", "ከ", "ምስ", "እና", "walin", "wajjin"})
+_BESIDE: Final = frozenset({"with", "and", "n", "ena", "fi", "ከ", "ምስ", "እና", "walin", "wajjin"})
 
 
 def _company(tags: Sequence[Tag]) -> int:
@@ -214,7 +225,8 @@ def _company(tags: Sequence[Tag]) -> int:
             continue
         before = [x.text for x in tags[max(0, at - 2) : at]]
         after = [x.text for x in tags[at + 1 : at + 2]]
-        if _BESIDE & {*before, *after} or t.role == "from" or t.text.endswith(("ና", "ን")):
+        joined = any(_word(tags, i, "me_and") for i in range(at))
+        if joined or _BESIDE & {*before, *after} or t.role == "from" or t.text.endswith(("ና", "ን")):
             count += 1
     return count
 
@@ -257,7 +269,7 @@ def _intent(
     if towns:
         return "book" if passengers or (moment.days and "bus" not in concepts) else "search"
     if "bus" in concepts:
-        return "search"
+        return "other" if "yesterday" in concepts else "search"
     if "seat" in concepts and passengers:
         return "book"
     if "greet" in concepts and sum(t.kind == "unknown" for t in tags) <= 2:
