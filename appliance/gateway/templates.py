@@ -11,9 +11,10 @@ import msgspec
 __all__ = ["Template", "TemplateError", "check", "render"]
 
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 VariableType = Literal["text", "number", "code"]
+Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}$")]
+VariableName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
 # What each type lets through, and its words for people. A type keeps one variable from growing a message
 # to ten segments, or from carrying a link where a number was meant.
@@ -35,18 +36,13 @@ class TemplateError(ValueError):
 class Template(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """variables: name to type (text, number, code). texts: by language, each using the same variables."""
 
-    texts: Annotated[dict[str, Text], msgspec.Meta(min_length=1, max_length=20)]
-    variables: dict[str, VariableType] = {}
+    texts: Annotated[dict[Language, Text], msgspec.Meta(min_length=1, max_length=20)]
+    variables: dict[VariableName, VariableType] = {}
 
 
 def check(template: Template) -> None:
     """Raise TemplateError unless every text uses declared variables only, and each of them."""
-    for name in template.variables:
-        if not _NAME.match(name):
-            raise TemplateError(f"variables.{name}", "a name is a letter, then letters, digits or _")
     for language, text in template.texts.items():
-        if not re.fullmatch(r"[a-z]{2,3}", language):
-            raise TemplateError(f"texts.{language}", "a language is an ISO 639 code, such as en or am")
         used = set(_PLACE.findall(text))
         if "{" in _PLACE.sub("", text) or "}" in _PLACE.sub("", text):
             raise TemplateError(f"texts.{language}", "a brace stands around a variable's name only")

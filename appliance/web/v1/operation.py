@@ -26,6 +26,8 @@ __all__ = ["Call", "Operation", "Parameter", "Result", "add_operations", "denied
 
 _JSON_TYPE: Final = re.compile(r"application/json\s*(?:;|\Z)", re.IGNORECASE)
 _IDEMPOTENCY_KEY: Final = re.compile(r'"?([\x21\x23-\x7e]{1,128})"?\Z')
+# Else "batch" and "preview" would be ids too, and the answer to a wrong method would name a GET of them.
+_MESSAGE_ID: Final = re.compile(r"^/v1/messages/\{id\}")
 _BEARER: Final = re.compile(r"bearer +(\S+)\s*\Z", re.IGNORECASE)
 
 
@@ -91,7 +93,7 @@ def add_operations(
     for operation in operations:
         app.router.add_route(
             operation.method,
-            operation.path,
+            _MESSAGE_ID.sub(r"/v1/messages/{id:out_\\d+}", operation.path),
             _Endpoint(gateway, settings, operation).answer,
             name=operation.name,
         )

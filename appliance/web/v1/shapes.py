@@ -239,7 +239,7 @@ class KeyList(Shown):
 class WebhookCreate(Body):
     """events: types such as message.delivered; empty: all."""
 
-    url: Annotated[str, msgspec.Meta(min_length=8, max_length=500)]
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+", max_length=500)]
     events: Annotated[list[EventType], msgspec.Meta(max_length=20)] = []
 
 

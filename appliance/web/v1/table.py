@@ -11,7 +11,7 @@ from appliance.web.v1.operation import Operation, Parameter
 __all__ = ["OPERATIONS"]
 
 _LIMIT: Final = Parameter("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "how many at most")
-_DAY: Final = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+_DAY: Final = {"type": "string", "format": "date"}
 
 assert set(get_args(shapes.MessageState)) == {str(state) for state in OutboundState}
 
