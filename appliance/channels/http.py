@@ -90,7 +90,6 @@ class HttpChannel:
         breaker: Breaker | None = None,
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
-        on_change: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.routes = (name,)
@@ -101,7 +100,6 @@ class HttpChannel:
             total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s), sock_connect=CONNECT_TIMEOUT_S
         )
         self._clock = clock
-        self._on_change = on_change
         self._changed = asyncio.Event()
 
     @property
@@ -141,7 +139,7 @@ class HttpChannel:
             await gate()
         except BaseException:
             self.breaker.abandoned(self._clock())
-            self._tell()
+            self._changed.set()
             raise
         outcome = self._named(await self._ask(claim, request))
         self._learn(outcome)
@@ -213,12 +211,7 @@ class HttpChannel:
                 before.value,
                 self.breaker.reason,
             )
-        self._tell()
-
-    def _tell(self) -> None:
         self._changed.set()
-        if self._on_change is not None:
-            self._on_change()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

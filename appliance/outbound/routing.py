@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 # seen several failures already.
 MODEM_PATIENCE_S: Final = 60.0
 PROVIDER_PATIENCE_S: Final = 2.0
-MOVED_AT_ONCE: Final = 200
+MOVED_AT_ONCE: Final = 1_000  # a queue each sweep: 500 a second, some 20 ms of the writer
 STICKS_MS: Final = 30 * 24 * 3_600_000  # a person who was written to in this time keeps the route
 _STICKY_LANES: Final = frozenset({Lane.REPLY, Lane.NORMAL})
 

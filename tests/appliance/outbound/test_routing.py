@@ -373,6 +373,35 @@ async def test_stop_leaves_nothing_sending_that_was_not_handed_over(tmp_path: Pa
         await store.close()
 
 
+async def test_crash_between_request_and_answer_leaves_a_doubt_and_no_second_request(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path)
+    service = OutboundService(store, lambda: NOW, seed=1)
+    await service.start()
+    silent = Provider("at")
+    silent.air = asyncio.Semaphore(0)
+    service.add(silent, parallel=2)
+    for number in range(4):
+        to = f"+2519110000{number:02d}"
+        await service.send(Outbound(recipient=to, text=f"m{number}", lane=Lane.NORMAL, route="at"))
+    async with asyncio.timeout(10):
+        while len(silent.given) < 2:
+            await asyncio.sleep(0)
+    await service.stop(0)  # as a kill would: what was asked got no answer
+    again, provider = OutboundService(store, lambda: NOW, seed=1), Provider("at")
+    await again.start()
+    again.add(provider)
+    async with asyncio.timeout(10):
+        while len(provider.given) < 2:
+            await asyncio.sleep(0)
+    await again.stop(1.0)
+    states = await store.reader.run(
+        lambda db: db.execute("SELECT state FROM outbound ORDER BY id").fetchall()
+    )
+    assert [state for (state,) in states] == ["uncertain", "uncertain", "sent", "sent"]
+    assert {text for text, _, _ in silent.given}.isdisjoint(text for text, _, _ in provider.given)
+    await store.close()
+
+
 async def test_reply_leaves_by_the_number_that_was_texted(box: Box) -> None:
     for name in ("modem:gsm0", "modem:gsm1"):
         box.service.add(ScriptedChannel(name))
