@@ -14,16 +14,38 @@ import pytest
 from appliance.commands import main
 
 MODEM = {
-    "name": "one", "state": "degraded", "reason": "message store 16 of 20 full; draining", "since_ms": 0,
-    "next_step": "keeps working; see the alarm", "port": "/dev/nowhere0", "manufacturer": "Acme", "model": "M1",
-    "firmware": "1.0", "profile": "default", "operator": "Ethio telecom", "registration": 1, "signal_dbm": -73,
-    "iccid": "8925101234567890123", "imei": "490154203237518", "smsc": "+251911000000", "storage_used": 16,
-    "storage_total": 20, "sent": 4, "received": 5, "alarms": ["message store 16 of 20 full; draining"],
+    "name": "one",
+    "state": "degraded",
+    "reason": "message store 16 of 20 full; draining",
+    "since_ms": 0,
+    "next_step": "keeps working; see the alarm",
+    "port": "/dev/nowhere0",
+    "manufacturer": "Acme",
+    "model": "M1",
+    "firmware": "1.0",
+    "profile": "default",
+    "operator": "Ethio telecom",
+    "registration": 1,
+    "signal_dbm": -73,
+    "iccid": "8925101234567890123",
+    "imei": "490154203237518",
+    "smsc": "+251911000000",
+    "storage_used": 16,
+    "storage_total": 20,
+    "sent": 4,
+    "received": 5,
+    "alarms": ["message store 16 of 20 full; draining"],
     "usb_path": "1-1.3",
     "history": [
-        {"at_ms": 0, "step": "initialise again", "reason": "5 sends failed", "outcome": "healthy", "took_s": 2.0}
+        {
+            "at_ms": 0,
+            "step": "initialise again",
+            "reason": "5 sends failed",
+            "outcome": "healthy",
+            "took_s": 2.0,
+        }
     ],
-}  # fmt: skip
+}
 
 Appliance = Callable[[dict[str, Any]], None]
 
