@@ -201,7 +201,9 @@ def refusal_by_status(answer: HttpAnswer, what: str) -> Refused | None:
         return None
     reason = f"HTTP {status}" + (f", {what}" if what else "")
     if status == 429:
-        return ErrorClass(Action.RETRY_LATER).refused(reason, retry_after_s(answer) or _DEFAULT_RETRY_AFTER_S)
+        asked_s = retry_after_s(answer)
+        rest_s = _DEFAULT_RETRY_AFTER_S if asked_s is None else asked_s
+        return ErrorClass(Action.RETRY_LATER).refused(reason, rest_s)
     if status >= 500 or status == 408:
         return ErrorClass(Action.RETRY_LATER).refused(reason, retry_after_s(answer))
     if status in (401, 403) or 300 <= status < 400 or status in (404, 405):

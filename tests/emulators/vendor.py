@@ -42,6 +42,9 @@ class Vendor:
         self.accepted: list[dict[str, str]] = []
         self.requests: list[web.Request] = []
         self.bodies: list[bytes] = []
+        self.limit: tuple[int, float] | None = None  # so many requests in so many seconds; 429 beyond
+        self.limited = 0
+        self._times: deque[float] = deque()
         self.release = asyncio.Event()  # lets silent requests end
         self._runner: web.AppRunner | None = None
         self.base = ""
@@ -73,8 +76,23 @@ class Vendor:
         if fault is None:
             if request.path != self.path or request.method != self.method:
                 return web.Response(status=404, text="no such call")
+            if self._too_many():
+                return web.Response(status=429, headers={"Retry-After": "1"}, text="slow down")
             return await self.answer(request)
         return await self._fail(request, fault)
+
+    def _too_many(self) -> bool:
+        if self.limit is None:
+            return False
+        most, seconds = self.limit
+        now = asyncio.get_running_loop().time()
+        while self._times and self._times[0] <= now - seconds:
+            self._times.popleft()
+        if len(self._times) >= most:
+            self.limited += 1
+            return True
+        self._times.append(now)
+        return False
 
     async def _fail(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         if fault.kind == "status":

@@ -15,6 +15,7 @@ from appliance.channels.africas_talking import AfricasTalking
 from appliance.channels.http import HttpChannel
 from appliance.channels.twilio import Twilio
 from appliance.message import Lane, Outbound
+from appliance.outbound.allowance import Limits
 from appliance.outbound.breaker import Breaker
 from appliance.outbound.router import RouteRule
 from appliance.outbound.service import OutboundService
@@ -80,6 +81,53 @@ async def test_vendors_that_fail_at_random_lose_and_double_nothing_unmarked(
         assert state != "sent" or taken[text] == 1
         assert (state == "unknown") == (doubted > 0)
     assert sum(state == "unknown" for _, state, _ in rows) > 0
+
+
+async def test_rate_of_a_route_stays_under_the_vendors_limit(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    store = await Store.open(tmp_path)
+    service = OutboundService(store, lambda: NOW, seed=1)
+    await service.start()
+    async with AfricasTalkingEmulator("k") as vendor:
+        vendor.limit = (40, 1.0)
+        provider = AfricasTalking(username="u", api_key="k", url=vendor.url)
+        # A burst of one second's worth and then the rate: 20 and 20 in the worst second.
+        service.add(HttpChannel("at", provider, session), parallel=8, limits=Limits(rate=20.0))
+        for number in range(30):
+            to = f"+2519{number:08d}"
+            await service.send(Outbound(recipient=to, text=f"m{number}", lane=Lane.NORMAL, route="at"))
+        async with asyncio.timeout(20):
+            while len(vendor.accepted) < 30:
+                await asyncio.sleep(0.01)
+        assert vendor.limited == 0
+    await service.stop(1.0)
+    await store.close()
+
+
+async def test_vendors_limit_that_is_met_delays_and_loses_nothing(
+    tmp_path: Path, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.outbound.service.SWEEP_S", 0.02)
+    store, at = await Store.open(tmp_path), [NOW]
+    service = OutboundService(store, lambda: at[0], seed=1)
+    await service.start()
+    async with AfricasTalkingEmulator("k") as vendor:
+        vendor.limit = (12, 1.0)
+        provider = AfricasTalking(username="u", api_key="k", url=vendor.url)
+        channel = HttpChannel("at", provider, session)
+        service.add(channel, parallel=4)
+        for number in range(20):
+            to = f"+2519{number:08d}"
+            await service.send(Outbound(recipient=to, text=f"m{number}", lane=Lane.NORMAL, route="at"))
+        async with asyncio.timeout(20):
+            while len(vendor.accepted) < 20:
+                at[0] += 1_000
+                await asyncio.sleep(0.01)
+        assert 1 <= vendor.limited <= 8  # it stops asking when it is told to: at most what was under way
+        assert Counter(each["message"] for each in vendor.accepted).most_common(1)[0][1] == 1
+    await service.stop(1.0)
+    await store.close()
 
 
 async def _open(store: Store) -> int:
