@@ -35,6 +35,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits = _with_name(does, "limits", "how fast it may send, and when its credit is low")
     limits.add_argument("--per-second", type=int, metavar="N")
     limits.add_argument("--low-mark", type=int, metavar="UNITS")
+    rule = _with_name(does, "rule", "give it the texts with a keyword, to a number, or that answer it")
+    rule.add_argument("--keyword", metavar="WORD", help="the text begins with it; the longest one decides")
+    rule.add_argument("--number", metavar="NUMBER", help="the number that was texted")
+    rule.add_argument("--replies", action="store_true", default=None, help="answers to its last message")
+    rule.add_argument(
+        "--besides", action="store_true", default=None, help="a conversation of the box answers too"
+    )
+    rules = does.add_parser("rules", help="which texts go to whom")
+    rules.add_argument("name", metavar="NAME", nargs="?", help="of one client only")
+    unrule = _with_name(does, "unrule", "take a rule away")
+    unrule.add_argument("rule", type=int, metavar="ID", help="as `rules` shows it")
     price = does.add_parser("price", help="what a segment costs by prefix")
     price.add_argument("prefix", metavar="PREFIX", help="such as +2517; '' for every number")
     price.add_argument("units", type=int, metavar="UNITS")
@@ -63,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
     return int(Exit.STOPPED)
 
 
-_FIELDS = ("name", "days", "networks", "note", "id", "units", "per_second", "low_mark", "prefix")
+_FIELDS = (
+    *("name", "days", "networks", "note", "id", "units", "per_second", "low_mark", "prefix"),
+    *("keyword", "number", "replies", "besides", "rule"),
+)
 
 
 def _show(args: argparse.Namespace, answer: dict[str, Any]) -> None:
@@ -80,5 +94,9 @@ def _show(args: argparse.Namespace, answer: dict[str, Any]) -> None:
             f"{row['day']}  {row['lane']:<7}{row['status']:<10}{row['messages']:>8} messages"
             f"{row['segments']:>8} segments{row['units']:>8} units"
         )
+    for rule in answer.get("rules", ()):
+        print(f"{rule['id']:>4}  {rule['client']:<24} {rule['what']:<32} {rule['mode']} the box's own answer")
+    if args.do == "rule":
+        print(f"rule {answer['id']}")
     if not answer.get("days", True):
         print("nothing sent in that time")

@@ -42,6 +42,12 @@ class Shell:
     def turn(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn:
         """Answer one event. looks: each app's read-only view of stored data, by the app's name."""
         session = self._begin(session, event)
+        if event.kind != "timer" and not event.sender.startswith("+"):
+            # A service, not a person: no keyword, no reply. Wallets' receipts are the booking's business.
+            app = self.apps.get("booking") or self.apps[self.default_app]
+            turn = app.turn(session, event, looks.get(app.name))
+            turn.replies = [reply for reply in turn.replies if reply.to not in (None, event.sender)]
+            return self._end(turn, event)
         if event.kind == "timer":
             return self._timers(session, event, looks)
         turn = self._special(session, event, looks) or self._of_app(session, event, looks)

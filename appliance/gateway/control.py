@@ -6,8 +6,11 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from appliance.gateway.inbound import ClientInbound, folded_keyword
 from appliance.gateway.keys import SCOPES, make_key
 from appliance.gateway.service import Gateway
+from appliance.message import normalise_number
+from appliance.store import client_inbound as rule_ops
 from appliance.store import gateway as ops
 from appliance.store.gateway import Client, ClientRefused
 
@@ -18,7 +21,8 @@ _ACTOR: Final = "operator"
 
 
 async def client_op(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
-    """Do {"op": "client", "do": add|list|key|revoke|credit|price|usage|suspend|resume|limits, ...}.
+    """Do {"op": "client", "do": add|list|key|revoke|credit|price|usage|suspend|resume|limits|rule|rules|
+    unrule, ...}.
 
     Raises ValueError with one line for the person who asked.
     """
@@ -156,6 +160,61 @@ async def _set(gateway: Gateway, request: dict[str, Any], **changes: Any) -> dic
     return {"client": _shown(await _client(gateway, request))}
 
 
+async def _rule(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    """Give a client the texts to a number, with a keyword, or that answer it."""
+    client = await _client(gateway, request)
+    inbound = _inbound(gateway)
+    number, keyword = str(request.get("number") or "").strip(), str(request.get("keyword") or "").strip()
+    if number:
+        number = normalise_number(number, gateway.region) or number
+        if not number.removeprefix("+").isdecimal() or len(number) > 16:
+            raise ValueError("number: want one of the box's own, such as +251911234567 or 8400")
+    if bool(number or keyword) == bool(request.get("replies")):
+        raise ValueError("a rule has a keyword, a number or both, or it is for replies")
+    if keyword and inbound.opts(keyword):
+        raise ValueError(f"{keyword} is the person's own word for being left alone or not")
+    now_ms = gateway.clock_ms()
+    rule_id = await _write(
+        gateway,
+        rule_ops.add_rule,
+        client.id,
+        now_ms,
+        number=number,
+        keyword=keyword,
+        folded=folded_keyword(keyword) if keyword else "",
+        mode="besides" if request.get("besides") else "instead",
+    )
+    inbound.forget()
+    return {"id": rule_id}
+
+
+async def _rules(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    found = await gateway.store.reader.run(rule_ops.rules)
+    only = request.get("name")
+    return {
+        "rules": [
+            {"id": rule.id, "client": rule.client, "what": rule.words(), "mode": rule.mode}
+            for rule in found
+            if only in (None, rule.client)
+        ]
+    }
+
+
+async def _unrule(gateway: Gateway, request: dict[str, Any]) -> dict[str, Any]:
+    client = await _client(gateway, request)
+    rule_id = _number(request, "rule", least=1)
+    if not await _write(gateway, rule_ops.remove_rule, client.id, rule_id, gateway.clock_ms()):
+        raise ValueError(f"{client.name} has no rule {rule_id}")
+    _inbound(gateway).forget()
+    return {}
+
+
+def _inbound(gateway: Gateway) -> ClientInbound:
+    if gateway.inbound is None:
+        raise ValueError("nothing comes in for clients here")
+    return gateway.inbound
+
+
 _DO: Final[dict[str, Callable[[Gateway, dict[str, Any]], Awaitable[dict[str, Any]]]]] = {
     "add": _add,
     "list": _list,
@@ -167,4 +226,7 @@ _DO: Final[dict[str, Callable[[Gateway, dict[str, Any]], Awaitable[dict[str, Any
     "suspend": _suspend,
     "resume": _resume,
     "limits": _limits,
+    "rule": _rule,
+    "rules": _rules,
+    "unrule": _unrule,
 }

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 import msgspec
 
 from appliance.gateway import templates
+from appliance.gateway.inbound import ClientInbound
 from appliance.gateway.keys import allows_address, key_id, proves
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.store import gateway as ops
@@ -186,11 +187,18 @@ class Gateway:
         self._choose = choose
         self._data_dir = data_dir
         self.private_webhooks = private_webhooks
+        self.inbound: ClientInbound | None = None  # until `hear` is called nothing comes in for clients
         self._keys: OrderedDict[str, tuple[KeyRow, Client]] = OrderedDict()
         self._buckets: dict[int, _Bucket] = {}
         self._guesses: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._running: set[tuple[int, str]] = set()
         self._free_bytes = (0, 1 << 62)  # when it was looked at, what was found
+
+    def hear(self, opts: Callable[[str], bool]) -> None:
+        """Let texts come in for clients by their rules. opts: whether a text is a STOP- or START-word."""
+        self.inbound = ClientInbound(opts)
+        self.store.judge = self.inbound.after(self.store.judge)
+        self.store.judge_caller = self.inbound.after(self.store.judge_caller)
 
     # -- who calls
 

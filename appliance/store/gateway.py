@@ -30,6 +30,7 @@ __all__ = [
     "add_client",
     "add_credit",
     "add_key",
+    "audit",
     "books",
     "client_by_name",
     "clients",
@@ -188,7 +189,8 @@ def _key(row: tuple[Any, ...]) -> KeyRow:
     )
 
 
-def _audit(db: sqlite3.Connection, now_ms: int, actor: str, action: str, what: str) -> None:
+def audit(db: sqlite3.Connection, now_ms: int, actor: str, action: str, what: str) -> None:
+    """Write down who did what to clients, keys, credit, prices, rules or campaigns."""
     db.execute(
         "INSERT INTO audit (at_ms, actor, action, what) VALUES (?, ?, ?, ?)", (now_ms, actor, action, what)
     )
@@ -203,7 +205,7 @@ def add_client(db: sqlite3.Connection, name: str, now_ms: int, *, actor: str, lo
         ).fetchone()
     except sqlite3.IntegrityError as error:
         raise ClientRefused("name-taken", f"there is a client named {name!r} already") from error
-    _audit(db, now_ms, actor, "client.add", name)
+    audit(db, now_ms, actor, "client.add", name)
     return _client(db.execute(f"{_CLIENT} WHERE id = ?", (client_id,)).fetchone())
 
 
@@ -235,7 +237,7 @@ def set_client(
     )
     changed = {"state": state, "low_mark": low_mark, "per_second": per_second}
     told = ", ".join(f"{name} {value}" for name, value in changed.items() if value is not None)
-    _audit(db, now_ms, actor, "client.set", f"client {client_id}: {told}")
+    audit(db, now_ms, actor, "client.set", f"client {client_id}: {told}")
 
 
 def add_credit(
@@ -249,7 +251,7 @@ def add_credit(
         )
     except sqlite3.IntegrityError as error:
         raise ClientRefused("credit", "a balance cannot go below zero, and 0 units are no credit") from error
-    _audit(db, now_ms, actor, "client.credit", f"client {client_id}: {units:+d}")
+    audit(db, now_ms, actor, "client.credit", f"client {client_id}: {units:+d}")
     return _client(db.execute(f"{_CLIENT} WHERE id = ?", (client_id,)).fetchone())
 
 
@@ -269,7 +271,7 @@ def add_key(db: sqlite3.Connection, key: KeyRow, *, actor: str) -> None:
             key.expires_at_ms,
         ),
     )
-    _audit(db, key.created_at_ms, actor, "key.add", f"client {key.client_id}: {key.id} ({key.scopes})")
+    audit(db, key.created_at_ms, actor, "key.add", f"client {key.client_id}: {key.id} ({key.scopes})")
 
 
 def revoke_key(db: sqlite3.Connection, client_id: int, key_id: str, at_ms: int, *, actor: str) -> bool:
@@ -280,7 +282,7 @@ def revoke_key(db: sqlite3.Connection, client_id: int, key_id: str, at_ms: int, 
         (at_ms, key_id, client_id, at_ms),
     )
     if done.rowcount:
-        _audit(db, at_ms, actor, "key.revoke", f"client {client_id}: {key_id}")
+        audit(db, at_ms, actor, "key.revoke", f"client {client_id}: {key_id}")
     row = db.execute("SELECT 1 FROM api_key WHERE id = ? AND client_id = ?", (key_id, client_id)).fetchone()
     return row is not None
 
@@ -312,7 +314,7 @@ def set_price(
         " ON CONFLICT DO UPDATE SET units = excluded.units",
         (prefix, from_ms, units),
     )
-    _audit(db, now_ms, actor, "price.set", f"{prefix or 'every number'}: {units} from {from_ms}")
+    audit(db, now_ms, actor, "price.set", f"{prefix or 'every number'}: {units} from {from_ms}")
 
 
 def _price(db: sqlite3.Connection, recipient: str, now_ms: int) -> int:

@@ -15,6 +15,7 @@ from appliance.store.bulk import BulkInsert, combine, select_in
 __all__ = [
     "Accepted",
     "Judge",
+    "Verdict",
     "Waiting",
     "accept",
     "accept_bulk",
@@ -42,7 +43,18 @@ _GUARDED: Final = InboundState.GUARDED
 _HANDLED: Final = InboundState.HANDLED
 _COLUMNS: Final = "channel, sender, recipient, text, received_at_ms, sent_at_ms, natural_key, partial"
 
-Judge = Callable[[sqlite3.Connection, Inbound], str | None]
+
+class Verdict(NamedTuple):
+    """A judge's answer that has something to write besides. reason: why there is no turn, None: there is one.
+
+    then(db, id): called once the message is on disk as row `id`, in the same transaction; not for duplicates.
+    """
+
+    reason: str | None
+    then: Callable[[sqlite3.Connection, int], None]
+
+
+Judge = Callable[[sqlite3.Connection, Inbound], str | Verdict | None]
 """Why a message is kept without an answer, or None. Runs inside the transaction that accepts it."""
 
 
@@ -72,9 +84,12 @@ def accept(
 
     handled_at_ms: its turn is committed in this very transaction, so it never waits for one.
     """
-    row = _new_row(inbound, None if judge is None else judge(db, inbound), handled_at_ms)
+    verdict = None if judge is None else judge(db, inbound)
+    row = _new_row(inbound, verdict, handled_at_ms)
     cursor = db.execute(_INSERT, row)
     if cursor.rowcount == 1 and cursor.lastrowid is not None:
+        if type(verdict) is Verdict:
+            verdict.then(db, cursor.lastrowid)
         return Accepted(cursor.lastrowid, False, row[8])
     row = db.execute("SELECT id, state FROM inbound WHERE natural_key = ?", (inbound.natural_key,)).fetchone()
     return Accepted(row[0], True, InboundState(row[1]))
@@ -108,6 +123,7 @@ def accept_bulk(
     }
     first: dict[str, int] = {}  # place of each new key among the new rows
     rows: list[tuple[Any, ...]] = []
+    further: list[tuple[int, Verdict]] = []  # places among the new rows
     places: list[Accepted | int] = []
     for message, judge, handled_at_ms in messages:
         key = message.natural_key
@@ -117,9 +133,14 @@ def accept_bulk(
                 places.append(before if isinstance(before, Accepted) else -1 - before)
                 continue
             first[key] = len(rows)
+        verdict = None if judge is None else judge(db, message)
+        if type(verdict) is Verdict:
+            further.append((len(rows), verdict))
         places.append(len(rows))
-        rows.append(_new_row(message, None if judge is None else judge(db, message), handled_at_ms))
+        rows.append(_new_row(message, verdict, handled_at_ms))
     ids = _INSERT_MANY.ids(db, rows)
+    for at, verdict in further:
+        verdict.then(db, ids[at])
     found = []
     for place in places:
         if isinstance(place, int):
@@ -129,7 +150,8 @@ def accept_bulk(
     return found
 
 
-def _new_row(message: Inbound, reason: str | None, handled_at_ms: int | None) -> tuple[Any, ...]:
+def _new_row(message: Inbound, verdict: str | Verdict | None, handled_at_ms: int | None) -> tuple[Any, ...]:
+    reason = verdict.reason if type(verdict) is Verdict else verdict
     state = _GUARDED if reason is not None else _ACCEPTED if handled_at_ms is None else _HANDLED
     return (
         message.channel,

@@ -7,6 +7,7 @@ from typing import Final, get_args
 from appliance.message import OutboundState
 from appliance.web.v1 import account, messages, shapes
 from appliance.web.v1.operation import Operation, Parameter
+from appliance.web.v1.table_audience import AUDIENCE
 
 __all__ = ["OPERATIONS"]
 
@@ -258,4 +259,5 @@ OPERATIONS: Final = (
         handle=account.revoke_key,
         answers={204: None},
     ),
+    *AUDIENCE,
 )

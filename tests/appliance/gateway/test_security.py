@@ -48,7 +48,7 @@ async def do(
 ) -> tuple[int, Any]:
     answer: tuple[int, Any] = await office.call(
         operation.method,
-        path_of(operation, {"credits": "", "usage": "", **things}),
+        path_of(operation, {"credits": "", "usage": "", "inbound": "", "rules": "", **things}),
         key,
         json=BODIES.get(operation.name),
         idem=idem if operation.idempotent else None,
