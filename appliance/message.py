@@ -136,6 +136,13 @@ class Outbound(msgspec.Struct, frozen=True, kw_only=True):
 
 _SEPARATORS: Final = re.compile(r"[\s\u00a0\u2007\u202f().\-\u2010-\u2015/]+")
 _E164: Final = re.compile(r"\+[1-9]\d{6,14}\Z")
+_DIALLED: Final = re.compile(r"\+?\d{1,19}\Z")
+# Mobile numbers where the library's table lags behind what the networks hand out: Safaricom Ethiopia opens
+# one 7x range after the other. All of 9x and 7x, and 80, 81, are mobile there; 0 or 251 may come before.
+_COUNTRY_CODES: Final[Mapping[str, str]] = {"ET": "251"}
+_MOBILE_PLANS: Final[Mapping[str, re.Pattern[str]]] = {
+    "ET": re.compile(r"(?:\+?251|0)?((?:9\d|7\d|8[01])\d{7})\Z"),
+}
 _SHORT_CODE: Final = re.compile(r"\d{3,6}\Z")
 
 
@@ -148,14 +155,25 @@ def normalise_number(text: str, region: str = "ET") -> str | None:
     service numbers return None: they cannot receive SMS.
     """
     compact = _SEPARATORS.sub("", text)
-    if not compact or len(compact) > 20 or not re.fullmatch(r"\+?[0-9]+", compact):
+    if not _DIALLED.match(compact) or _SHORT_CODE.match(compact):
         return None
-    if _SHORT_CODE.match(compact):
+    candidate = "+" + compact[2:] if compact.startswith("00") else compact
+    return _known_mobile(candidate, region) or _looked_up(candidate, region)
+
+
+def _known_mobile(candidate: str, region: str) -> str | None:
+    """The number by our own plan of the region, without the 67 ms and 3 MiB of the library."""
+    plan = _MOBILE_PLANS.get(region)
+    if plan is None:
         return None
-    # Imported here, not at the top: 67 ms and 3 MiB that workers and the modem tools never need.
+    found = plan.match(candidate)
+    return None if found is None else f"+{_COUNTRY_CODES[region]}{found[1]}"
+
+
+def _looked_up(candidate: str, region: str) -> str | None:
+    # Imported here, not at the top: workers and the modem tools never come this far.
     import phonenumbers
 
-    candidate = "+" + compact[2:] if compact.startswith("00") else compact
     tries = [candidate] if candidate.startswith("+") else [candidate, "+" + candidate]
     for attempt in tries:
         try:
