@@ -20,7 +20,7 @@ from appliance.store.inbound import Accepted
 from appliance.store.outbound import QueuedRow
 from appliance.store.sessions import SessionRow
 from appliance.store.store import Store
-from appliance.store.turns import Committed, Discarded, ReplyText, Stale, TurnRefused, TurnWork
+from appliance.store.turns import Committed, Discarded, Stale, TurnRefused, TurnWork
 
 __all__ = ["STRIKES", "Settler"]
 
@@ -77,13 +77,14 @@ class Settler:
             session = SessionRow(
                 outcome.app, outcome.state, outcome.body, outcome.expires_at_ms, outcome.wake_at_ms
             )
-        pending.answering = pending.is_draft or pending.id in self._callers
+        draft = pending.id < 0
+        pending.answering = draft or pending.id in self._callers
         work = TurnWork(
             pending.id,
             pending.inbound.sender,
             pending.now_ms,
             session,
-            [ReplyText(*reply) for reply in outcome.replies],
+            outcome.replies,
             outcome.effects,
             pending.answering,
             self._reply_route(pending.inbound),
@@ -93,7 +94,7 @@ class Settler:
         def done(value: Any, error: BaseException | None) -> None:
             self._committed(pending, work, value, error)
 
-        if pending.is_draft:
+        if draft:
             self._store.writer.post(turns.converse, (pending.inbound, self._store.judge_caller, work), done)
         else:
             self._store.writer.post(turns.commit_turn, (work,), done)

@@ -25,7 +25,7 @@ import msgspec
 from appliance.conversation.turn import Event, Session, Turn
 from appliance.dispatcher.framing import FrameReader, Job, Outcome, Results, ToWorker, encode, to_worker
 from appliance.store.database import connect_reader
-from appliance.store.sessions import load
+from appliance.store.sessions import bodies_of, decode, load
 
 __all__ = ["Shell", "Worker", "main"]
 
@@ -74,6 +74,7 @@ class Worker:
         self._looks: dict[str, Any] = _open_looks(database)
         self._reader = FrameReader(to_worker)
         self._jobs: deque[Job] = deque()
+        self._bodies: dict[str, bytes] = {}  # sessions of the jobs at hand, as they are on disk; b"": none
         self._outcomes: list[Outcome] = []
         self._turns = 0
         self._rss_due = 0
@@ -110,7 +111,7 @@ class Worker:
             return Outcome(job.token, error=f"the app raised {type(error).__name__} at {at}")
 
     def _run(self, job: Job) -> Outcome:
-        session = load(self._db, job.sender) or Session(sender=job.sender)
+        session = self._session(job.sender)
         if job.kind == "timer" and (session.wake_at_ms is None or session.wake_at_ms > job.now_ms):
             return Outcome(job.token)  # the person wrote in the meantime, and the wake-up is off
         event = Event(
@@ -157,6 +158,17 @@ class Worker:
             recalled = set(message.recalled)
             self._jobs = deque(job for job in self._jobs if job.token not in recalled)
         self._jobs.extend(message.jobs)
+        if len(message.jobs) > 1:
+            # One statement for the frame. Nobody else handles these senders until we have answered.
+            try:
+                self._bodies.update(bodies_of(self._db, [job.sender for job in message.jobs]))
+            except sqlite3.Error:
+                self._bodies.clear()  # each turn tries for itself, and says what is wrong
+
+    def _session(self, sender: str) -> Session:
+        body = self._bodies.pop(sender, None)
+        session = load(self._db, sender) if body is None else decode(body)
+        return session or Session(sender=sender)
 
     def _flush(self, busy_s: float) -> None:
         outcomes, self._outcomes = self._outcomes, []

@@ -54,7 +54,7 @@ class TurnWork(NamedTuple):
     sender: str
     now_ms: int
     session: SessionRow | None
-    replies: Sequence[ReplyText]
+    replies: Sequence[tuple[str, str, str]]  # as ReplyText, or plain from a worker's frame
     effects: Sequence[tuple[str, dict[str, Any]]]
     answer_here: bool = False
     route: str = ""
@@ -209,7 +209,7 @@ def _finish_many(db: sqlite3.Connection, turns: list[tuple[TurnWork, int]]) -> l
     return found
 
 
-def _reply(work: TurnWork, inbound_id: int, reply: ReplyText) -> tuple[Outbound, int, bool]:
+def _reply(work: TurnWork, inbound_id: int, reply: tuple[str, str, str]) -> tuple[Outbound, int, bool]:
     """A reply as `outbound.insert` takes it: the message, the time, and whether its caller carries it."""
     text, to, lane = reply
     own = not to or to == work.sender

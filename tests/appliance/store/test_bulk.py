@@ -17,7 +17,7 @@ from appliance.store import inbound, sessions, turns
 from appliance.store.bulk import COMBINED, BulkInsert, BulkMismatch, chunks, select_in
 from appliance.store.database import connect_writer, prepare
 from appliance.store.effects import EFFECTS, EffectContext, EffectRefused
-from appliance.store.turns import ReplyText, TurnWork
+from appliance.store.turns import TurnWork
 
 NOW = 1_790_000_000_000
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -83,7 +83,7 @@ def work(rng: random.Random, inbound_id: int, sender: str | None = None) -> Turn
     sender = sender or f"+2519110000{rng.randrange(60):02d}"
     session = Session(sender=sender, app="a", state=rng.choice("XYZ"), data={"n": rng.random()})
     replies = [
-        ReplyText(f"r{n}", rng.choice(["", "", sender, "+251911999999"]), rng.choice(["reply", "otp"]))
+        (f"r{n}", rng.choice(["", "", sender, "+251911999999"]), rng.choice(["reply", "otp"]))
         for n in range(rng.choice([0, 1, 1, 1, 3]))
     ]
     effects = rng.choice([[], [], [], [("test.note", {})], [("test.note", {}), ("test.refuse", {})]])
@@ -138,7 +138,7 @@ def plain(answer: Any) -> tuple[str, Any]:
 def test_turn_twice_in_one_group_counts_once(databases: tuple[sqlite3.Connection, Any]) -> None:
     db, _ = databases
     inbound.accept_many(db, [message(random.Random(n)) for n in range(3)])
-    twice = TurnWork(1, "+251911000001", NOW, None, [ReplyText("hi", "", "reply")], [])
+    twice = TurnWork(1, "+251911000001", NOW, None, [("hi", "", "reply")], [])
     answers = COMBINED[turns.commit_turn](db, [(twice,), (twice._replace(now_ms=NOW + 1),)])
     assert [type(answer).__name__ for answer in answers] == ["Committed", "Stale"]
     assert db.execute("SELECT count(*) FROM outbound").fetchone() == (1,)

@@ -15,7 +15,7 @@ from appliance.message import Inbound
 from appliance.store import effects, inbound, sessions, turns
 from appliance.store.database import connect_writer, prepare
 from appliance.store.effects import EFFECTS, EffectContext, EffectRefused, UnknownEffect
-from appliance.store.turns import Committed, ReplyText, Stale, TurnRefused, TurnWork
+from appliance.store.turns import Committed, Stale, TurnRefused, TurnWork
 
 ALEM = "+251911000001"
 SARA = "+251911000002"
@@ -51,7 +51,7 @@ def accepted(db: sqlite3.Connection, sender: str = ALEM) -> int:
 
 def work(inbound_id: int, **fields: Any) -> TurnWork:
     session = sessions.row_of(Session(sender=ALEM, app="booking", state="SEARCH", wake_at_ms=NOW + 5))
-    usual: dict[str, Any] = {"session": session, "replies": [ReplyText("hello", "", "reply")], "effects": []}
+    usual: dict[str, Any] = {"session": session, "replies": [("hello", "", "reply")], "effects": []}
     return TurnWork(inbound_id, ALEM, NOW, **usual | fields)
 
 
@@ -66,7 +66,7 @@ def everything(db: sqlite3.Connection) -> dict[str, list[Any]]:
 
 def test_commit_turn_writes_session_effects_replies_and_handled(db: sqlite3.Connection) -> None:
     number = accepted(db)
-    replies = [ReplyText("hello", "", "reply"), ReplyText("news", SARA, "normal")]
+    replies = [("hello", "", "reply"), ("news", SARA, "normal")]
     result = turns.commit_turn(db, work(number, replies=replies, effects=[("test.note", {"text": "n"})]))
     assert isinstance(result, Committed)
     assert [(row.recipient, row.key.lane) for row in result.queued] == [(ALEM, "reply"), (SARA, "normal")]
@@ -105,7 +105,7 @@ def test_commit_turn_unknown_effect_is_the_apps_bug(db: sqlite3.Connection) -> N
 
 def test_commit_turn_answered_here_is_sent_over_http(db: sqlite3.Connection) -> None:
     number = accepted(db)
-    replies = [ReplyText("yes", "", "reply"), ReplyText("also", ALEM, "reply"), ReplyText("x", SARA, "reply")]
+    replies = [("yes", "", "reply"), ("also", ALEM, "reply"), ("x", SARA, "reply")]
     result = turns.commit_turn(db, work(number, replies=replies, answer_here=True))
     assert isinstance(result, Committed)
     assert result.answers == ["yes", "also"]
