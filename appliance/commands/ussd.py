@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         "replies": args.replies,
         "any": args.any,
     }
-    answer = tell(args, request)
+    # The network may take 40 s for each answer.
+    answer = tell(args, request, timeout_s=60.0 * (1 + len(args.replies)))
     if isinstance(answer, int):
         return answer
     for one in answer["answers"]:
