@@ -80,8 +80,15 @@ class Radio:
         else:
             self._set_status(IDLE)
 
+    def choose_operator(self) -> None:
+        """AT+COPS=0: look for the network, unless it serves us already."""
+        if not self.in_service and self.functionality == 1:
+            self.search(self._modem.personality.registered_s)
+
     def set_functionality(self, value: int) -> None:
         """AT+CFUN=<value>: 0 and 4 leave the network, 1 comes back to it."""
+        if value == self.functionality:
+            return  # asking for what is set disturbs nothing; gammu does so at each start
         self.functionality = value
         if value == 1:
             self.search(self._modem.personality.registered_s)

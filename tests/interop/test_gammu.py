@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.simulator import ModemSpec, SimulatorThread
-from firmware_bridge.simulator.personality import personality_names
+from firmware_bridge.simulator.personality import load_personality, personality_names
 
 FIRST, SECOND = "+251911000001", "+251911000002"
+# A Nokia S60 cannot read, so gammu cannot either. Chatter between a command and its echo stops gammu 1.42
+# for good ("UNKNOWN frame"), on the simulator as on the devices: a matter of luck, and no test.
+FOR_GAMMU = [
+    name for name in personality_names() if name != "nokia_s60" and not load_personality(name).chatter
+]
 
 
 def gammu(tmp_path: Path, port: Path, *command: str, text: str | None = None) -> str:
@@ -71,11 +76,10 @@ def test_gammu_getussd_shows_the_balance(tmp_path: Path, simulator: SimulatorThr
     assert "125.40 Birr" in gammu(tmp_path, simulator.ports["modem0"], "getussd", "*804#")
 
 
-@pytest.mark.parametrize("family", [name for name in personality_names() if name != "nokia_s60"])
+@pytest.mark.parametrize("family", FOR_GAMMU)
 def test_gammu_sends_and_reads_on_every_family(
     tmp_path: Path, family: str, wait_until: Callable[..., object]
 ) -> None:
-    """A Nokia S60 cannot read (MODEMS.md section 6), so gammu cannot either."""
     specs = [ModemSpec(personality=family), ModemSpec(personality="generic")]
     with SimulatorThread(specs, link_dir=tmp_path / "net") as simulator:
         wait_until(

@@ -51,7 +51,7 @@ def operator(modem: GsmModem, call: Call) -> Answer:
     elif mode == 2:
         modem.radio.deregister()
     elif mode in (0, 1, 4):
-        modem.radio.search(modem.personality.registered_s)
+        modem.radio.choose_operator()
     else:
         raise Cme(50)
     return []
