@@ -70,9 +70,9 @@ class Trial:
     def close(self) -> None:
         self.db.close()
 
-    def text(self, sender: str, text: str) -> list[Reply]:
+    def text(self, sender: str, text: str, *, channel: str = "trial") -> list[Reply]:
         """One text from a person: what goes out for it, to whomever."""
-        return self._turn("text", sender, text)
+        return self._turn("text", sender, text, channel)
 
     def pass_time(self, until_ms: int) -> list[tuple[str, Reply]]:
         """Move the clock; returns what the timers on the way said, each with the person it belongs to."""
@@ -88,7 +88,7 @@ class Trial:
         self.now_ms = max(self.now_ms, until_ms)
         return said
 
-    def _turn(self, kind: str, sender: str, text: str) -> list[Reply]:
+    def _turn(self, kind: str, sender: str, text: str, channel: str = "trial") -> list[Reply]:
         self.turns += 1
         session = self.sessions.get(sender) or Session(sender=sender)
         event = Event(
@@ -98,7 +98,7 @@ class Trial:
             now_ms=self.now_ms,
             at_ms=self.now_ms,
             message_id=self.turns,
-            channel="trial",
+            channel=channel,
             entropy=(self.turns * 0x9E37_79B9_7F4A_7C15) & ((1 << 64) - 1),
         )
         context = EffectContext(self.now_ms, sender, self.turns)

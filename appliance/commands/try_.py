@@ -10,10 +10,12 @@ import dataclasses
 import json
 import sys
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from appliance.conversation.apps import available
 from appliance.conversation.budget import segments
 from appliance.conversation.phrases import PhraseErrors, load
 from appliance.conversation.turn import Reply
@@ -44,20 +46,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.app not in available():
+        known = ", ".join(available())
+        print(f"outpost try: no conversation is called {args.app!r}; there are: {known}", file=sys.stderr)
+        return int(Exit.USAGE)
     try:
         spoken = args.languages.split(",") if args.languages else _all_languages()
         settings = {
-            "conversation": {"default_app": args.app, "languages": spoken},
+            "conversation": {"default_app": args.app, "apps": [args.app], "languages": spoken},
             "payments": {"agents": [AGENT]},
         }
         trial = Trial(settings, now_ms=int(time.time() * 1000))
     except PhraseErrors as errors:
         print(*errors.lines, sep="\n", file=sys.stderr)
         return int(Exit.FAILED)
-    if args.app not in trial.shell.apps:
-        known = ", ".join(trial.shell.apps)
-        print(f"outpost try: no conversation is called {args.app!r}; there are: {known}", file=sys.stderr)
-        return int(Exit.USAGE)
     if args.json:
         for line in answer_lines(sys.stdin, trial):
             print(line, flush=True)
@@ -97,8 +99,7 @@ def _answer(given: dict[str, Any], trial: Trial) -> dict[str, Any]:
     text = given.get("text")
     if not isinstance(text, str):
         raise ValueError("text: want a string")
-    sender = str(given.get("from") or ME)
-    sender = normalise_number(sender) or sender
+    sender = _number(str(given.get("from") or ME))
     timers: list[tuple[str, Reply]] = []
     if given.get("at") is not None:
         at_ms = read_time(str(given["at"]), trial.shell.kit.timezone_minutes)
@@ -112,6 +113,12 @@ def _answer(given: dict[str, Any], trial: Trial) -> dict[str, Any]:
         "understood": trial.last.understood,
         **({"timers": [{**_reply(r, to), "to": to} for to, r in timers]} if timers else {}),
     }
+
+
+def _number(name: str) -> str:
+    """A number for whoever texts: their own, or one made of a name, the same each time."""
+    number = normalise_number(name)
+    return number or f"+2519{zlib.crc32(name.encode()) % 100_000_000:08}"
 
 
 def _reply(reply: Reply, sender: str) -> dict[str, Any]:
@@ -164,7 +171,7 @@ class _Terminal:
         if not text.strip():
             return
         if word == "/from":
-            self.sender = normalise_number(rest) or rest.strip() or ME
+            self.sender = _number(rest.strip() or ME)
         elif word == "/agent":
             self.sender = AGENT
         elif word == "/save":

@@ -256,6 +256,41 @@ def told(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> di
     return {}
 
 
+@effect("booking.receipt")
+def receipt(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Write a wallet's receipt, once. args: wallet, reference, amount_santim, payer, state, code or None.
+
+    Refused: known, the transaction was seen before.
+    """
+    booking = None
+    if args["code"] is not None:
+        (booking,) = db.execute("SELECT id FROM booking WHERE code = ?", (args["code"],)).fetchone()
+    written = db.execute(
+        "INSERT INTO receipt (wallet, reference, amount_santim, payer, at_ms, inbound_id, booking_id, state)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            args["wallet"], args["reference"], args["amount_santim"], args["payer"], ctx.now_ms,
+            ctx.inbound_id, booking, args["state"],
+        ),
+    ).rowcount  # fmt: skip
+    if not written:
+        raise EffectRefused("known")
+    return {}
+
+
+@effect("booking.match")
+def match(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Give an unmatched receipt to a booking. args: reference, code. Refused: matched."""
+    done = db.execute(
+        "UPDATE receipt SET state = 'matched', booking_id = (SELECT id FROM booking WHERE code = ?)"
+        " WHERE reference = ? AND state <> 'matched'",
+        (args["code"], args["reference"]),
+    ).rowcount
+    if not done:
+        raise EffectRefused("matched")
+    return {}
+
+
 _TICKET: Final = (
     "SELECT b.code, b.holder, b.language,"
     " CASE WHEN b.state = 'held' AND b.expires_at_ms <= :now THEN 'expired' ELSE b.state END,"
@@ -301,6 +336,14 @@ def manifest(db: sqlite3.Connection, date: str, origin: str, destination: str) -
                 {"code": row[4], "holder": row[5], "seats": row[6], "numbers": row[7], "state": row[8]}
             )
     return list(departures.values())
+
+
+def _same_number(number: str, shown: str) -> bool:
+    """Whether a number fits the digits a wallet shows of it (2519....1234): the first and the last four."""
+    if not shown:
+        return True
+    digits = number.lstrip("+")
+    return digits[:4] == shown[:4] and digits[-4:] == shown[-4:]
 
 
 class BookingLook:
@@ -412,6 +455,28 @@ class BookingLook:
             (code,),
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def receipt_state(self, reference: str) -> str | None:
+        """What became of a wallet's transaction; None: it is new."""
+        row = self._db.execute("SELECT state FROM receipt WHERE reference = ?", (reference,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def open_receipt(self, reference: str) -> int | None:
+        """Santim of a transaction that has paid for nothing yet."""
+        row = self._db.execute(
+            "SELECT amount_santim FROM receipt WHERE reference = ? AND state <> 'matched'", (reference,)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def awaiting(self, amount_santim: int, payer: str, now_ms: int) -> list[Ticket]:
+        """Unpaid bookings of exactly this price whose holder's number fits what the wallet shows of it."""
+        rows = self._db.execute(
+            f"{_TICKET} WHERE b.price_santim = :amount AND b.state = 'held' AND b.expires_at_ms > :now"
+            " ORDER BY b.id LIMIT 20",
+            {"amount": amount_santim, "now": now_ms},
+        )
+        shown = "".join(char if char.isdigit() else "." for char in payer.lstrip("+"))
+        return [ticket for ticket in map(_ticket, rows) if _same_number(ticket.holder, shown)]
 
     def tickets_of(self, holder: str, now_ms: int) -> list[Ticket]:
         """A person's bookings that still count, the newest first: held, or paid and not yet left."""

@@ -13,14 +13,15 @@ import msgspec
 from appliance.apps.booking.codes import find_code, make_code
 from appliance.apps.booking.dialogue import Dialogue, Wish
 from appliance.apps.booking.look import BookingView
+from appliance.apps.booking.money import Receipts
 from appliance.apps.booking.searching import MOST_SEATS
 from appliance.apps.booking.states import State, Step
-from appliance.apps.booking.tickets import Tickets
 from appliance.apps.booking.understand import Request, understand
 from appliance.conversation.budget import segments
 from appliance.conversation.dates import clock
 from appliance.conversation.kit import Kit
 from appliance.conversation.money import money
+from appliance.conversation.receipts import load_wallets
 from appliance.conversation.travel import Trip
 from appliance.conversation.turn import Effect, Event, Leaving, Reply, Session, Turn
 
@@ -40,6 +41,7 @@ class BookingApp:
         self.hold_ms = int(booking.get("hold_minutes", 30)) * 60_000
         self.refund_hours = int(booking.get("refund_hours", 24))
         self.refund_percent = int(booking.get("refund_percent", 80))
+        self.wallets = load_wallets(kit.section("payments").get("wallets") or ())
         self.agents = frozenset(kit.section("payments").get("agents") or ())
 
     def turn(self, session: Session, event: Event, look: BookingView) -> Turn:
@@ -61,10 +63,16 @@ class BookingApp:
         return Leaving(effects=held)
 
 
-class _Talk(Tickets):
+class _Talk(Receipts):
     """The dialogue itself: which part answers a text, and what YES, NO and numbers mean."""
 
     def run(self) -> Turn:
+        if not self.event.sender.startswith("+"):
+            # A service, not a person. Only what came over the air is proof: anybody can write a sender into
+            # an HTTP call.
+            if self.app.wallets.is_wallet(self.event.sender) and self.event.channel.startswith("modem"):
+                self._receipt()
+            return self._finish()
         self._close_holds()
         before = self.state
         if self.event.kind == "open":
@@ -83,7 +91,9 @@ class _Talk(Tickets):
         self.request = request = understand(
             event.text, self.kit.lexicon, self.towns.names, self.today, self.language.calendar
         )
-        if "pay" in request.concepts and (request.code or event.sender in self.app.agents):
+        if request.intent in ("status", "other", "clarify") and self._claim():
+            pass
+        elif "pay" in request.concepts and (request.code or event.sender in self.app.agents):
             self._pay(request)
         elif request.code and event.sender in self.app.agents and "refund" in request.concepts:
             self._refund(request)
