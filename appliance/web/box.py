@@ -239,12 +239,12 @@ def _outbound_faults(outbound: Mapping[str, Any]) -> Iterator[Finding]:
                 "See the modem: a modem sends about one message in three seconds.",
             )
     for route in outbound.get("routes", ()):
-        if route.get("state") == "open":
-            yield Finding(
-                "warn",
-                f"Route {route.get('name')} is switched off for now: {route.get('reason', '')}.",
-                "It is tried again by itself.",
-            )
+        name = str(route.get("name", ""))
+        if route.get("state") == "used up":
+            yield Finding("warn", f"Route {name} has used up its allowance: {route.get('reason')}.", "")
+        elif route.get("state") == "not ready" and not name.startswith("modem:"):
+            reason = route.get("reason") or "it does not answer"
+            yield Finding("warn", f"Route {name} is off for now: {reason}.", "It is tried again by itself.")
 
 
 def _box_faults(now_ms: int, disk: Disk | None) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ again when it changed, which the browser puts in the place of the old one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from appliance.message import Lane
 from appliance.observe.counts import MINUTES_KEPT, Counts, Minute
+from appliance.store.assistant import open_questions
 from appliance.store.views import (
     Life,
     MessageRow,
@@ -192,6 +193,10 @@ class Page:
             self._base(), rows=list(reversed(rows)), number=number, shown=PERSON_SHOWN
         )
 
+    def questions(self, rows: Sequence[tuple[int, str, str, str, int]], fault: str) -> str:
+        """The page of questions that wait for a person: (id, asker, language, words, asked_ms)."""
+        return self._jinja.get_template("questions.html").render(self._base(), questions=rows, fault=fault)
+
     def api(self, document: dict[str, Any]) -> str:
         """The page of the business API, made of its OpenAPI document."""
         return self._jinja.get_template("api.html").render(
@@ -235,12 +240,13 @@ class Page:
         reader = services.store.reader
         return base | {
             "findings": box.find_faults(services, base["modems"], dispatcher, outbound, disk),
+            "questions": len(await reader.run(open_questions)),
             "sample": _sample(services.settings.default_app),
             "messages": await reader.run(recent_messages, MESSAGES_SHOWN),
             "sessions": await reader.run(sessions_by_state, now_ms),
             "modem_views": [_modem_view(modem) for modem in base["modems"]],
             "lanes": _lanes(outbound),
-            "routes": outbound.get("routes", ()),
+            "routes": _routes(outbound),
             "waiting": dispatcher.get("queued") or 0,
             "waiting_ms": dispatcher.get("oldest_ms"),
             "workers": [_worker_view(worker) for worker in dispatcher.get("workers", ())],
@@ -315,6 +321,28 @@ def _lanes(outbound: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for lane in Lane
     ]
+
+
+def _routes(outbound: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The providers, and a modem only while its allowance is used up: its own part tells the rest."""
+    shown = []
+    for route in outbound.get("routes", ()):
+        name, state = str(route.get("name", "")), str(route.get("state", ""))
+        if name.startswith("modem:") and state != "used up":
+            continue
+        breaker = route.get("breaker", {})
+        tone = {"ready": "good", "used up": "warn"}.get(state, "bad")
+        shown.append(
+            {
+                "name": name,
+                "state": state,
+                "tone": tone,
+                "reason": route.get("reason", ""),
+                "retry_in_s": breaker.get("retry_in_s"),
+                "alarms": route.get("alarms", ()),
+            }
+        )
+    return shown
 
 
 def _minute_of_day(now_ms: int, offset_minutes: int) -> str:
