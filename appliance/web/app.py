@@ -14,13 +14,13 @@ from aiohttp.typedefs import Handler
 from appliance.observe.counts import Counts
 from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
+from appliance.web.forms import Forms
 from appliance.web.health import Health
 from appliance.web.incoming import MAX_BODY_OCTETS, Incoming
 from appliance.web.kannel import Kannel, KannelReports
 from appliance.web.live import Live
 from appliance.web.page import Page
 from appliance.web.problem import Problem, from_http_exception
-from appliance.web.questions import Questions
 from appliance.web.services import Services
 from appliance.web.v1 import OPERATIONS, add_operations
 from appliance.web.v1.openapi import document, document_bytes
@@ -230,9 +230,11 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/", site.front)
     app.router.add_get("/events", site.events, allow_head=False)
     app.router.add_get(r"/messages/{kind:in|out}/{id:\d{1,18}}", site.life)
-    questions = Questions(services, lambda: site.page, _html)
-    app.router.add_get("/questions", questions.show)
-    app.router.add_post(r"/questions/{id:\d{1,18}}", questions.answer)
+    forms = Forms(services, lambda: site.page, _html)
+    app.router.add_get("/questions", forms.questions)
+    app.router.add_post(r"/questions/{id:\d{1,18}}", forms.answer)
+    app.router.add_get("/send", forms.send_form)
+    app.router.add_post("/send", forms.send)
     app.router.add_get(r"/modems/{name}", site.modem)
     app.router.add_get(r"/people/{number}", site.person)
     app.router.add_get(r"/static/{name}", site.static)

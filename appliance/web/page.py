@@ -193,6 +193,10 @@ class Page:
             self._base(), rows=list(reversed(rows)), number=number, shown=PERSON_SHOWN
         )
 
+    def send(self, to: str = "", text: str = "", fault: str = "") -> str:
+        """The form to send a message by hand, filled with what was typed when there was a fault."""
+        return self._jinja.get_template("send.html").render(self._base(), to=to, text=text, fault=fault)
+
     def questions(self, rows: Sequence[tuple[int, str, str, str, int]], fault: str) -> str:
         """The page of questions that wait for a person: (id, asker, language, words, asked_ms)."""
         return self._jinja.get_template("questions.html").render(self._base(), questions=rows, fault=fault)
@@ -240,6 +244,7 @@ class Page:
         reader = services.store.reader
         return base | {
             "findings": box.find_faults(services, base["modems"], dispatcher, outbound, disk),
+            "can_send": services.send is not None,
             "questions": len(await reader.run(open_questions)),
             "sample": _sample(services.settings.default_app),
             "messages": await reader.run(recent_messages, MESSAGES_SHOWN),

@@ -7,14 +7,14 @@ any of them and the server wires the real ones in one place.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from appliance.config import Config
 from appliance.gateway.service import Gateway
-from appliance.message import Inbound
+from appliance.message import Inbound, Outbound
 
 __all__ = [
     "Accepted",
@@ -216,6 +216,7 @@ class Services:
     "oldest_ms", "sending"}], "routes": [{"name", "state", "reason"}]}, any part of it may be missing.
     modem_history: what was done to a modem, by name, oldest first; None: there is no such modem.
     clock_state: None where nobody judges the clock.
+    send: queues a message and returns its id; without it the page has no form to send one.
     gateway: the business side; without it there is no /v1.
     started_ms: when this process began, for the up-time on the page.
     """
@@ -228,5 +229,6 @@ class Services:
     clock_state: Callable[[], ClockState] | None = None
     outbound: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
     gateway: Gateway | None = None
+    send: Callable[[Outbound], Awaitable[int]] | None = None
     clock_ms: Callable[[], int] = wall_clock_ms
     started_ms: int = field(default_factory=wall_clock_ms)

@@ -101,3 +101,12 @@ async def test_page_in_chromium_refuses_a_script_that_got_into_it(site: Site, ta
     await tab.ask("document.body.insertAdjacentHTML('beforeend', '<p style=\"color:red\">x</p>')")
     await tab.ask("new Promise((done) => setTimeout(done, 50))")
     assert any("Content Security Policy" in complaint for complaint in tab.complaints)
+
+
+async def test_life_page_in_chromium_shows_the_next_state_by_itself(site: Site, tab: Any) -> None:
+    await site.client.post("/api/sms/incoming", json=SMS)
+    await tab.go(site.url("/messages/in/1"))
+    assert "No answer yet" in await tab.ask("document.body.innerText")
+    site.store.db.execute("UPDATE inbound SET state = 'handled', handled_at_ms = received_at_ms WHERE id = 1")
+    await tab.until("document.body.innerText.includes('there was nothing to say')")
+    assert tab.complaints == []

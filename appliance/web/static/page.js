@@ -1,6 +1,7 @@
 // Keeps the page live: the server sends parts of it as HTML it rendered itself, and each is fitted into
 // the place of the old one so that focus, scrolling and open details stay where they are.
 
+const POLL_MS = 2000; // a page of one message or person asks again by itself
 const link = document.getElementById("link");
 
 function say(state, words) {
@@ -65,7 +66,25 @@ function show(parts) {
   }
 }
 
-const events = new EventSource("/events");
-events.onopen = () => say("on", "Live");
-events.onerror = () => say("off", "No connection; trying again");
-events.onmessage = (event) => show(JSON.parse(event.data));
+function listen() {
+  const events = new EventSource("/events");
+  events.onopen = () => say("on", "Live");
+  events.onerror = () => say("off", "No connection; trying again");
+  events.onmessage = (event) => show(JSON.parse(event.data));
+}
+
+async function poll(main) {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    fitChildren(main, page.getElementById("main"));
+  } catch {
+    // the box restarts or the network is gone: the next round sees
+  }
+}
+
+const main = document.getElementById("main");
+if (link) listen();
+else if (main.dataset.again !== undefined) setInterval(poll, POLL_MS, main);

@@ -1,6 +1,5 @@
-"""The inbox of a person: questions that no machine could answer, and the answers given on the page.
-
-The only forms of the page. A browser that comes from another site's page is refused (`check_same_origin`).
+"""The forms of the page: answers to questions that no machine could answer, and a message sent by hand.
+A browser that comes from another site's page is refused (`check_same_origin`).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from appliance.message import Lane, Outbound, normalise_number
 from appliance.store.assistant import answer_question, open_questions
 from appliance.web.access import check_page, check_same_origin
 from appliance.web.page import Page
@@ -18,15 +18,15 @@ from appliance.web.problem import Problem
 from appliance.web.services import Services
 from firmware_bridge.pdu import segment
 
-__all__ = ["Questions"]
+__all__ = ["Forms"]
 
 LONGEST_SEGMENTS: Final = 4
 SHOWN: Final = 100
 ANSWERED_BY: Final = "the page"
 
 
-class Questions:
-    """The two handlers. html: makes a response with the page's headers."""
+class Forms:
+    """The handlers. html: makes a response with the page's headers."""
 
     def __init__(
         self, services: Services, page: Callable[[], Page], html: Callable[[str, int], web.Response]
@@ -35,7 +35,7 @@ class Questions:
         self._page = page
         self._html = html
 
-    async def show(self, request: web.Request) -> web.StreamResponse:
+    async def questions(self, request: web.Request) -> web.StreamResponse:
         """What waits for an answer, the oldest first."""
         check_page(request, self._services.settings)
         return await self._shown(200)
@@ -47,8 +47,7 @@ class Questions:
         check_same_origin(request, settings)
         fields = await request.post()
         text = str(fields.get("answer", "")).replace("\r\n", "\n").strip()
-        parts = len(segment(text).parts) if text and "\x00" not in text else 0
-        if not 1 <= parts <= LONGEST_SEGMENTS:
+        if not _sendable(text):
             return await self._shown(400, f"An answer is 1 to {LONGEST_SEGMENTS} SMS long.")
         question_id, learn = int(request.match_info["id"]), "learn" in fields
         now_ms = self._services.clock_ms()
@@ -60,6 +59,35 @@ class Questions:
             raise Problem(409, "answered", "Somebody answered that question before.")
         return web.Response(status=303, headers={"Location": "/questions"})
 
+    async def send_form(self, request: web.Request) -> web.StreamResponse:
+        """An empty form for a message."""
+        check_page(request, self._services.settings)
+        return self._html(self._page().send(), 200)
+
+    async def send(self, request: web.Request) -> web.StreamResponse:
+        """Send one message by hand, as a technician does to try a modem, and show its life."""
+        settings = self._services.settings
+        check_page(request, settings)
+        check_same_origin(request, settings)
+        if self._services.send is None:
+            raise Problem(404, "not-found", "Nothing can be sent from here.")
+        fields = await request.post()
+        to, text = str(fields.get("to", "")), str(fields.get("text", "")).replace("\r\n", "\n").strip()
+        number = normalise_number(to, settings.region)
+        if number is None or not _sendable(text):
+            fault = (
+                "That is not a mobile number."
+                if number is None
+                else f"A message is 1 to {LONGEST_SEGMENTS} SMS long."
+            )
+            return self._html(self._page().send(to, text, fault), 400)
+        outbound_id = await self._services.send(Outbound(recipient=number, text=text, lane=Lane.NORMAL))
+        return web.Response(status=303, headers={"Location": f"/messages/out/{outbound_id}"})
+
     async def _shown(self, status: int, fault: str = "") -> web.Response:
         rows = await self._services.store.reader.run(open_questions, SHOWN)
         return self._html(self._page().questions(rows, fault), status)
+
+
+def _sendable(text: str) -> bool:
+    return bool(text) and "\x00" not in text and len(segment(text).parts) <= LONGEST_SEGMENTS
