@@ -24,7 +24,7 @@ from firmware_bridge.simulator.phone import Phone
 if TYPE_CHECKING:
     from firmware_bridge.simulator.service import Simulator
 
-__all__ = ["ControlServer"]
+__all__ = ["OPERATIONS", "ControlServer"]
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +64,16 @@ class _Client:
         reference: dict[str, Any] = {}
         try:
             request = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            return {"error": f"not a JSON object: {error}"}
+        try:
             if "id" in request:
                 reference = {"id": request.pop("id")}
-            work = _OPERATIONS.get(str(request.pop("op", "")))
+            work = OPERATIONS.get(str(request.pop("op", "")))
             if work is None:
-                raise BadRequest(f"no such op; want one of {', '.join(_OPERATIONS)}")
+                raise BadRequest(f"no such op; want one of {', '.join(OPERATIONS)}")
             self.simulator.catch_up()
             return {"ok": True, **work(self, **request), **reference}
-        except msgspec.DecodeError as error:
-            return {"error": f"not a JSON object: {error}", **reference}
         except TypeError as error:  # unknown or missing fields, by Python's own check of the call
             return {"error": str(error).removeprefix("_").replace("() ", ": "), **reference}
         except (BadRequest, BridgeError, ValueError, KeyError) as error:
@@ -209,7 +210,7 @@ def _clear(client: _Client, modem: str | None = None) -> dict[str, Any]:
 
 _TIMES: Final = ("radio_s", "radio_jitter_s", "downlink_s", "cmms_saves_s", "retry_s", "acknowledge_s")
 
-_OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
+OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "attach": _attach,
     "detach": _detach,
     "send": _send,

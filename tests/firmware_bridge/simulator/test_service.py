@@ -263,3 +263,46 @@ def test_simulator_thread_serves_a_program_that_blocks(folder: Path) -> None:
         os.close(port)
 
     assert b"+CSQ: 20,99" in said
+
+
+async def test_control_faults_acts_and_scenarios_by_socket(folder: Path) -> None:
+    async with Simulator(2, link_dir=folder) as simulator:
+        control = await Control.open(folder)
+        asked = [
+            await control.ask(op="fault", modem="modem0", point="submit", do="refuse", code=38, times=1),
+            await control.ask(op="act", modem="modem0", do="mr", code=7),
+            await control.ask(op="scenario", modem="modem1", name="lie"),
+            await control.ask(op="network", retry_s=0.5, radio_s=1),
+        ]
+        rules = [(rule.modem, rule.do) for rule in simulator.world.faults.rules]
+        last_mr = simulator.world.modems["modem0"].sim.last_mr
+        wrong = await control.ask(op="fault", modem="modem0", point="submit", do="fly")
+        missing = await control.ask(op="act", modem="modem9", do="reset")
+        listed = await control.ask(op="scenarios")
+        await control.ask(op="clear")
+        await control.close()
+
+        assert [answer["ok"] for answer in asked] == [True] * 4
+        assert rules == [("modem0", "refuse"), ("modem1", "lie")]
+        assert last_mr == 6
+        assert simulator.network.settings.retry_s == (0.5,)
+        assert "want one of" in wrong["error"]
+        assert "modem9" in missing["error"]
+        assert "vanish-renamed" in listed["scenarios"]
+        assert simulator.world.faults.rules == []
+
+
+async def test_control_renamed_modem_comes_back_under_another_name(folder: Path) -> None:
+    async with Simulator(1, link_dir=folder) as simulator:
+        control = await Control.open(folder)
+        await control.ask(op="act", do="vanish", text="renamed")
+        gone = not (folder / "modem0").is_symlink()
+        await control.ask(op="act", do="return")
+        client = Client(folder / "modem0-1")
+        said = await client.at(b"+CNUM")
+        client.close()
+        await control.close()
+
+        assert gone
+        assert simulator.ports["modem0"] == folder / "modem0-1"
+        assert b"+251911000001" in said
