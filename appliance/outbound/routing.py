@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 # seen several failures already.
 MODEM_PATIENCE_S: Final = 60.0
 PROVIDER_PATIENCE_S: Final = 2.0
-MOVED_AT_ONCE: Final = 1_000  # a queue each sweep: 500 a second, some 20 ms of the writer
+MOVED_AT_ONCE: Final = 1_000  # each sweep: 500 a second, some 20 ms of the writer
 STICKS_MS: Final = 30 * 24 * 3_600_000  # a person who was written to in this time keeps the route
 _STICKY_LANES: Final = frozenset({Lane.REPLY, Lane.NORMAL})
 
@@ -50,6 +50,7 @@ class Routing:
         self._serving: dict[str, list[tuple[Channel, Pace]]] = {}
         self._ill_since: dict[str, float] = {}
         self._alarmed: frozenset[str] = frozenset()
+        self._round = 0  # where `move_stuck` goes on
         self.router = Router(health=self._trouble, allowance=self._used_up)
         # Without a table any modem may take over what was queued for one that does not come back.
         self._modems = Router([RouteRule(ANY_MODEM)], health=self._trouble, allowance=self._used_up)
@@ -95,10 +96,39 @@ class Routing:
     def ready(self) -> frozenset[str]:
         return frozenset(name for name, (channel, _) in self._channels.items() if channel.ready)
 
-    def stuck(self, route: str) -> bool:
-        """Whether a route has been unable to send for longer than one waits for it, and another might."""
-        if route == ANY_MODEM and not self.router.rules:
-            return False
+    async def move_stuck(self, keys: Sequence[QueueKey]) -> list[QueuedRow]:
+        """Put what is due on stuck routes on others that can send now; returns what moved.
+
+        Looks at MOVED_AT_ONCE messages of each call at most and goes round the queues, so that thousands
+        of clients with queues on a dead route neither block the loop nor wait for each other for ever.
+        """
+        stuck = {route for route in sorted({key.route for key in keys}) if self._is_stuck(route)}
+        waiting = [key for key in keys if key.route in stuck and self._another_is_well(key.route)]
+        moved: list[QueuedRow] = []
+        room = MOVED_AT_ONCE
+        for _ in range(len(waiting)):
+            if room <= 0:
+                break
+            self._round += 1
+            looked_at, rows = await self._move_on(waiting[self._round % len(waiting)], room)
+            room -= max(1, looked_at)
+            moved += rows
+        return moved
+
+    def _another_is_well(self, route: str) -> bool:
+        rules = self.router.rules or self._modems.rules
+        now_ms = self._clock_ms()
+        return any(
+            rule.name != route
+            and any(
+                channel.ready and not pace.used_up(now_ms)
+                for channel, pace in self._serving.get(rule.name, ())
+            )
+            for rule in rules
+        )
+
+    def _is_stuck(self, route: str) -> bool:
+        """Whether a route has been unable to send for longer than one waits for it."""
         now, now_ms = asyncio.get_running_loop().time(), self._clock_ms()
         serving = self._serving.get(route, [])
         if not self._trouble(route, frozenset()):
@@ -110,16 +140,17 @@ class Routing:
         is_modem = bool(serving[0][0].identity)
         return now - since >= (MODEM_PATIENCE_S if is_modem else PROVIDER_PATIENCE_S)
 
-    async def move_on(self, key: QueueKey) -> Sequence[QueuedRow]:
-        """Put what is queued on a stuck route on others, where there are any; returns what moved."""
+    async def _move_on(self, key: QueueKey, room: int) -> tuple[int, Sequence[QueuedRow]]:
         now_ms = self._clock_ms()
-        waiting = await self._store.reader.run(provider_ops.queued_on, key, now_ms, MOVED_AT_ONCE)
+        waiting = await self._store.reader.run(provider_ops.queued_on, key, now_ms, room)
         moves = []
         for number, recipient, text, refused_by in waiting:
             choice = self._ask(recipient, key.lane, key.client_id, text, refused_by=refused_by)
             if choice.ready and choice.route is not None and choice.route != key.route:
                 moves.append(provider_ops.Move(number, key.route, choice.route, choice.why))
-        return await self._store.writer.run(provider_ops.reroute, moves, now_ms) if moves else []
+        if not moves:
+            return len(waiting), []
+        return len(waiting), await self._store.writer.run(provider_ops.reroute, moves, now_ms)
 
     def watch_allowances(self) -> None:
         """Say once when an allowance has passed its alarm, and once more when it is used up."""

@@ -210,9 +210,8 @@ class OutboundService:
             self._lanes.schedule(key, due_ms)
         routing, now_ms = self.routing, self._clock_ms()
         self._lanes.let_go(routing.ready())
-        for key in [key for key, due_ms in keys if due_ms <= now_ms and routing.stuck(key.route)]:
-            for row in await routing.move_on(key):
-                self._lanes.offer(row)
+        for row in await routing.move_stuck([key for key, due_ms in keys if due_ms <= now_ms]):
+            self._lanes.offer(row)
         routing.watch_allowances()
         self._wake()
 

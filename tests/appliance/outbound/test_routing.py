@@ -181,6 +181,26 @@ async def test_queue_of_a_route_that_went_ill_moves_to_another(box: Box) -> None
     assert "first: breaker open: HTTP 503" in (await trace(box, numbers[0]))[0][2]
 
 
+async def test_queues_of_many_clients_move_within_a_bound_and_all_of_them(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.outbound.routing.MOVED_AT_ONCE", 5)
+    dead, alive = Provider("first"), Provider("second")
+    dead.go(False, "breaker open: HTTP 503")
+    box.service.add(dead)
+    box.service.add(alive, parallel=4)
+    numbers = [
+        await box.put(f"m{number}", Lane.NORMAL, to=number, route="first", client_id=number % 7 + 1)
+        for number in range(30)
+    ]
+    keys = [key for key, _ in await box.store.reader.run(ops.active_keys)]
+    box.service.set_routes(rules("first", "second"))
+    assert 1 <= len(await box.service.routing.move_stuck(keys)) <= 5
+    for number in numbers:
+        await box.until_state(number, "sent")
+    assert len(alive.given) == 30
+
+
 async def test_replies_move_from_dead_modems_only_where_a_route_allows(box: Box) -> None:
     provider = Provider("at")
     box.service.add(provider)
