@@ -80,7 +80,6 @@ def read(tags: Sequence[Tag], today: dt.date, calendar: str, *, horizon_days: in
             continue
         if tag.kind == "numeric":
             days = _numeric(tag.values[0], today, calendar, horizon_days)
-            unclear = _unclear(days, today, horizon_days)
             if days:
                 used.add(at)
         elif tag.kind == "word":
@@ -212,11 +211,14 @@ def _split(text: str) -> list[int] | None:
 
 
 def _numeric(text: str, today: dt.date, calendar: str, horizon_days: int) -> list[dt.date]:
-    """Readings of 12-05, 12/05/2026, 2026-12-05, 15/3/2019: day first, except when the year is."""
+    """The day of 12-05, 12/05/2026, 2026-12-05, 15/3/2019: day first, except when the year is.
+
+    A reading that nobody could book yet gives way to one that they can; what was read is always said back
+    with its weekday and month, so that nothing is guessed in silence.
+    """
     parts = _split(text)
     if parts is None:
         return []
-    other = "gregorian" if calendar == "ethiopian" else "ethiopian"
     if len(parts) == 3:
         year_first = parts[0] > 31
         year, month, day = parts if year_first else (parts[2], parts[1], parts[0])
@@ -227,24 +229,17 @@ def _numeric(text: str, today: dt.date, calendar: str, horizon_days: int) -> lis
         return _next(day, month, year, near, today) or (
             [] if year_first else _next(month, day, year, near, today)
         )
-    first = _next(parts[0], parts[1], None, calendar, today)
-    day_first = first + _next(parts[0], parts[1], None, other, today)
-    month_first = _next(parts[1], parts[0], None, "gregorian", today)
-    ranked = day_first + month_first
-    if calendar == "ethiopian" and first and (first[0] - today).days > horizon_days:
-        ranked.sort(key=lambda d: (d - today).days > horizon_days)
-    return list(dict.fromkeys(ranked))
+    readings = _next(parts[0], parts[1], None, calendar, today)
+    if calendar == "ethiopian":
+        readings += _next(parts[0], parts[1], None, "gregorian", today)
+    # Month first is how nobody here writes, unless the day first is no day or too far off to be meant.
+    readings += _next(parts[1], parts[0], None, "gregorian", today)
+    readings.sort(key=lambda date: (date - today).days > horizon_days)
+    return list(dict.fromkeys(readings))[:1]
 
 
 def _year(today: dt.date, calendar: str) -> int:
     return to_ethiopian(today).year if calendar == "ethiopian" else today.year
-
-
-def _unclear(days: Sequence[dt.date], today: dt.date, horizon_days: int) -> bool:
-    """The first reading is far off and another one is near: which is meant has to be asked."""
-    if len(days) < 2:
-        return False
-    return (days[0] - today).days > horizon_days and any((d - today).days <= horizon_days for d in days[1:])
 
 
 def _bare_day(tags: Sequence[Tag], today: dt.date, calendar: str, used: set[int]) -> list[dt.date]:

@@ -65,7 +65,7 @@ class Frame:
             "intent": intent,
             "origin": request.origin[0] if len(request.origin) == 1 else None,
             "destination": request.destination[0] if len(request.destination) == 1 else None,
-            "date": moment.days[0].isoformat() if moment.days else None,
+            "date": moment.days[0].isoformat() if moment.days and not moment.unclear else None,
             "passengers": request.passengers,
         }
 

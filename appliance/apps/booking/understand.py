@@ -59,7 +59,9 @@ def understand(
     intent = _intent(tags, concepts, code, bool(origin or destination), moment, passengers)
     if not tags and "?" in text:
         intent = "help"
-    if intent in ("book", "search", "ask_price") and (len(origin) > 1 or len(destination) > 1):
+    if intent in ("book", "search", "ask_price") and (
+        len(origin) > 1 or len(destination) > 1 or moment.unclear
+    ):
         intent = "clarify"
     return Request(intent, origin, destination, place, unknown, moment, passengers, code, bare, concepts)
 
