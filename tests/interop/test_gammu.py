@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ FIRST, SECOND = "+251911000001", "+251911000002"
 FOR_GAMMU = [
     name for name in personality_names() if name != "nokia_s60" and not load_personality(name).chatter
 ]
+# gammu takes 10 to 30 s a family, most of it asleep: two of them stand for all but when all are asked for.
+if os.environ.get("OUTPOST_INTEROP_FAMILIES") != "all":
+    FOR_GAMMU = ["sim800", "telit"]
 
 
 def gammu(tmp_path: Path, port: Path, *command: str, text: str | None = None) -> str:
@@ -82,9 +86,9 @@ def test_gammu_sends_and_reads_on_every_family(
 ) -> None:
     specs = [ModemSpec(personality=family), ModemSpec(personality="generic")]
     with SimulatorThread(specs, link_dir=tmp_path / "net") as simulator:
+        modem = simulator.call(lambda running: running.world.modems["modem0"])
         wait_until(
-            lambda: simulator.call(lambda running: running.world.modems["modem0"].attached),
-            what="registration",
+            lambda: simulator.call(lambda running: modem.uptime_s) > 6, what="its messages to be ready"
         )
         simulator.call(lambda running: running.deliver("+251922000001", FIRST, "inbound text"))
         port = simulator.ports["modem0"]
