@@ -393,7 +393,12 @@ class Dispatcher:
             if silent_s >= self._turn_limit_s:
                 link.kill(f"a turn took longer than {self._turn_limit_s:g} s")
             elif silent_s >= TAKE_BACK_S and len(link.in_flight) > 1:
-                self._take_back(link)
+                # Only for somebody who is free: on a starved machine all workers are silent, and giving the
+                # same turns out again and again would starve it for good.
+                if any(not other.in_flight for other in self._pool.ready):
+                    self._take_back(link)
+                elif silent_s >= GROW_AFTER_S:
+                    self._pool.grow()
         oldest = self._boxes.oldest_ready()
         if oldest is not None and now - oldest.since_s >= GROW_AFTER_S:
             self._pool.grow()

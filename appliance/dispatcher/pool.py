@@ -230,7 +230,7 @@ class Pool:
         """A worker's connection ended, by whatever cause."""
         if link not in self.links:
             return
-        expected = link.state is LinkState.RETIRING and not link.in_flight
+        expected = self._closing or (link.state is LinkState.RETIRING and not link.in_flight)
         self.links.remove(link)
         former, link.state = link.state, LinkState.GONE
         task = asyncio.create_task(self._reap(link, former, expected), name=f"reap worker {link.pid}")
