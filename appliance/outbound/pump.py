@@ -58,6 +58,10 @@ def _nobody_else(route: str, channel: str, refused_by: frozenset[str]) -> bool:
     return False
 
 
+def _no_matter(claim: Claim, channel: str) -> None:
+    return None
+
+
 def _always_open() -> frozenset[str]:
     return frozenset()
 
@@ -69,7 +73,8 @@ class PumpContext:
     refill: bring the scheduler's window up to date. wake: tell all pumps to look. idle: names of the
     channels that have nothing to send, so that none claims ahead what another could send at once.
     elsewhere: the route a message goes to that this channel did not send. others: whether another channel
-    of the same route is there. closed: the lanes that rest at this hour.
+    of the same route is there. closed: the lanes that rest at this hour. sent: told of each message that a
+    channel took.
     """
 
     lanes: Lanes
@@ -83,6 +88,7 @@ class PumpContext:
     elsewhere: Callable[[Claim, str], Elsewhere | None] = _stay
     others: Callable[[str, str, frozenset[str]], bool] = _nobody_else
     closed: Callable[[], frozenset[str]] = _always_open
+    sent: Callable[[Claim, str], None] = _no_matter
 
 
 @dataclass(slots=True)
@@ -281,6 +287,7 @@ class Pump:
                 self._record(
                     self._counted(ops.settle_part, claim, 1), result(outcome="sent", tp_mr=tp_mr), now_ms
                 )
+                context.sent(claim, self.channel.name)
                 return True
             case Doubt(reason=reason):
                 self._record(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ MODEM_PATIENCE_S: Final = 60.0
 PROVIDER_PATIENCE_S: Final = 2.0
 MOVED_AT_ONCE: Final = 1_000  # each sweep: 500 a second, some 20 ms of the writer
 STICKS_MS: Final = 30 * 24 * 3_600_000  # a person who was written to in this time keeps the route
+PEOPLE_KEPT: Final = 20_000  # whose last channel is remembered: some 4 MiB when full
 _STICKY_LANES: Final = frozenset({Lane.REPLY, Lane.NORMAL})
 
 
@@ -50,6 +52,7 @@ class Routing:
         self._serving: dict[str, list[tuple[Channel, Pace]]] = {}
         self._ill_since: dict[str, float] = {}
         self._alarmed: frozenset[str] = frozenset()
+        self._last: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._round = 0  # where `move_stuck` goes on
         self.router = Router(health=self._trouble, allowance=self._used_up)
         # Without a table any modem may take over what was queued for one that does not come back.
@@ -67,12 +70,30 @@ class Routing:
             return None
         sticky = None
         if message.lane in _STICKY_LANES and len(self.router.rules) > 1:
-            since_ms = self._clock_ms() - STICKS_MS
-            channel = await self._store.reader.run(
-                provider_ops.last_channel, message.recipient, message.client_id, since_ms
-            )
-            sticky = self._rule_of(channel) if channel is not None else None
+            channel = await self._last_channel(message.recipient, message.client_id)
+            sticky = self._rule_of(channel) if channel else None
         return self._ask(message.recipient, message.lane, message.client_id, message.text, sticky=sticky)
+
+    async def _last_channel(self, recipient: str, client_id: int) -> str:
+        """What carried the newest message to a person, "" for none; asked of the disk once."""
+        known = self._last.get((recipient, client_id))
+        if known is None:
+            since_ms = self._clock_ms() - STICKS_MS
+            found = await self._store.reader.run(provider_ops.last_channel, recipient, client_id, since_ms)
+            known = self._last.get((recipient, client_id)) or found or ""
+            self._remember(recipient, client_id, known)
+        return known
+
+    def _remember(self, recipient: str, client_id: int, channel: str) -> None:
+        self._last[recipient, client_id] = channel
+        self._last.move_to_end((recipient, client_id))
+        if len(self._last) > PEOPLE_KEPT:
+            self._last.popitem(last=False)
+
+    def sent(self, claim: Claim, channel: str) -> None:
+        """A channel took a message: its recipient knows it now."""
+        if len(self.router.rules) > 1:
+            self._remember(claim.recipient, claim.client_id, channel)
 
     def reply_route(self, inbound: Inbound) -> str:
         """The route of a reply: the number that was texted answers; "" where it came by no route of ours."""

@@ -75,6 +75,7 @@ class OutboundService:
             elsewhere=self.routing.elsewhere,
             others=self.routing.others,
             closed=self._closed_lanes,
+            sent=self.routing.sent,
         )
 
     async def start(self) -> None:

@@ -97,6 +97,7 @@ class WholePump(Pump):
             case Sent(provider_ref=reference):
                 op = self._counted(provider_ops.settle_accepted, claim, segments)
                 self._finish_with(row, self._record(op, number, channel, reference, now_ms))
+                self._context.sent(claim, channel)
             case Doubt(reason=reason):
                 op = self._counted(ops.settle_whole, claim, segments)
                 state = OutboundState.UNCERTAIN

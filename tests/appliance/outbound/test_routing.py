@@ -226,6 +226,11 @@ async def test_person_keeps_the_route_that_wrote_before(box: Box) -> None:
     after = await box.put("y", Lane.NORMAL)
     await box.until_state(after, "sent")
     assert (await row(box, after))["channel"] == "first"
+    moved = await box.put("z", Lane.NORMAL, route="second")
+    await box.until_state(moved, "sent")
+    again = await box.put("w", Lane.NORMAL)
+    await box.until_state(again, "sent")
+    assert (await row(box, again))["channel"] == "second"
 
 
 async def test_opt_out_told_by_a_provider_stops_the_next_message(box: Box) -> None:
