@@ -230,9 +230,9 @@ class Driver:
         """The next step when the line is gone: re-open, or pull the plug by software, or wait."""
         rung = self.ladder.next(Trouble.SILENT, reason, now=now, wall_ms=wall_ms())
         if rung is None:
-            wait_s = max(10.0, self.ladder.free_at(Trouble.SILENT, now=now) - now)
-            self._board.state("parked", reason, f"all steps used up; tries again in {wait_s / 60:.0f} min")
-            return wait_s
+            # Nothing stronger is left for this hour; looking again costs nothing.
+            self._board.state("parked", reason, "check power and cable; tries the port again every minute")
+            return PARKED_RETRY_S
         self._board.state("recovering", reason, rung.value)
         self._rebind_due = rung is Rung.REBIND
         return min(30.0, 0.5 * float(2 ** min(self.ladder.count(rung, now=now), 6)))

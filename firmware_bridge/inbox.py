@@ -210,6 +210,8 @@ class Inbox:
                 del self._handed[key]
             again = False
             for entry in entries:
+                while self._direct:
+                    await self._one_direct()  # the network counts the seconds to its acknowledgement
                 if entry.index is not None and entry.is_ours:
                     again |= await self._dispose(entry, memory, entry.index)
             if again:
@@ -266,11 +268,7 @@ class Inbox:
             await self._give_undecodable(pdu_hex, pdu_hex.encode("latin-1"), "not whole octets of hex")
             return
         try:
-            message: Deliver | StatusReport
-            if _message_type(raw) == 2:
-                message = StatusReport.decode(raw)
-            else:
-                message = Deliver.decode(raw)
+            message = _decode(raw)
         except PduDecodeError as e:
             await self._give_undecodable(pdu_hex, raw, str(e))
             return
@@ -326,14 +324,15 @@ class Inbox:
                 return None
             try:
                 lines = await self._line.execute(attempt("+CMGL", 4, timeout_s=LIST_TIMEOUT_S))
-            except AtTimeout as e:
+            except AtTimeout:
                 self._lists = False  # Samsung hangs on it
-                lines = e.lines
             except AtError:
                 return None
+        if not self._lists:
+            return await self._read_each(memory)
         entries = response.stored_messages(lines, "+CMGL")
         for at, entry in enumerate(entries):
-            if entry.index is not None and _is_cut(entry):
+            if entry.index is not None and entry.is_ours and not _is_whole(entry):
                 entries[at] = await self._whole(memory, entry)
         return entries
 
@@ -341,7 +340,7 @@ class Inbox:
         """Read again by index what the list showed cut short."""
         assert entry.index is not None
         again = await self._read(memory, entry.index)
-        if again is None or len(again.pdu) <= len(entry.pdu):
+        if again is None or len(again.pdu) < len(entry.pdu):
             return entry
         return StoredPdu(entry.index, again.stat, again.length, again.pdu)
 
@@ -373,9 +372,16 @@ def _message_type(raw: bytes) -> int | None:
     return raw[at] & 3 if at < len(raw) and raw else None
 
 
-def _is_cut(entry: StoredPdu) -> bool:
-    """Shorter than its header announced."""
-    if entry.length is None or len(entry.pdu) < 2:
+def _is_whole(entry: StoredPdu) -> bool:
+    """It can be read as it is; its announced length is not always right."""
+    try:
+        raw = bytes.fromhex(entry.pdu)
+        _decode(raw)
+    except (ValueError, PduDecodeError):
         return False
-    sca = int(entry.pdu[:2], 16)
-    return len(entry.pdu) // 2 < 1 + sca + entry.length or len(entry.pdu) % 2 == 1
+    return True
+
+
+def _decode(raw: bytes) -> Deliver | StatusReport:
+    """Raises PduDecodeError."""
+    return StatusReport.decode(raw) if _message_type(raw) == 2 else Deliver.decode(raw)

@@ -38,9 +38,12 @@ def holder_of(path: str, *, directories: tuple[Path, ...] = LOCK_DIRECTORIES) ->
             text = (directory / f"LCK..{name}").read_bytes()[:64]
         except OSError:
             continue
-        # HDB form is ASCII; the older form is the number itself, four octets.
-        match = re.search(rb"\d+", text)
-        pid = int(match[0]) if match else int.from_bytes(text[:4], "little") if len(text) == 4 else 0
+        # HDB form is ASCII; the older form is the number itself, four octets, some of which may look like digits.
+        if len(text) == 4 and not text.strip().isdigit():
+            pid = int.from_bytes(text, "little")
+        else:
+            match = re.search(rb"\d+", text)
+            pid = int(match[0]) if match else 0
         if pid <= 0 or pid == os.getpid():
             continue
         try:

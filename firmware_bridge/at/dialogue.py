@@ -49,7 +49,9 @@ SYNC_SILENCE_MAX_S: Final = 2.0
 # After a missed call the NO CARRIER that ends it must not end a command.
 CALL_ENDS_S: Final = 90.0
 
-_RESYNC: Final = ESC + b"\r" + b"AT\r"
+# ESC ends a prompt that nobody answered. Every second time plain AT: some emulators take one read for one
+# command.
+_RESYNC: Final = (ESC + b"\r" + b"AT\r", b"AT\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class AtDialogue:
         self._lexer.expect_prompt = False
         self._sync_tries = tries
         self._deadline = now + SYNC_ANSWER_S
-        return _RESYNC
+        return _RESYNC[(tries - 1) % 2]
 
     def _lose(self, what: AtInput, why: str, events: list[AtEvent], now: float) -> None:
         command, after_pdu = self._command, self.after_pdu

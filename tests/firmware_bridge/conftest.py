@@ -35,6 +35,7 @@ class FakeModem:
         self.pdus: list[str] = []
         self.mr = 0
         self.echo = True
+        self.echoes_always = False
         self.prompt = b"\r\n> "
         self.sent_answer: Answer = None
         self._buffer = b""
@@ -113,7 +114,7 @@ class FakeModem:
 
     def _line(self, line: str) -> None:
         self.seen.append(line)
-        if line == "ATE0":
+        if line == "ATE0" and not self.echoes_always:
             self.echo = False
         for pattern, answer in self.rules:
             if re.fullmatch(pattern, line):

@@ -264,6 +264,7 @@ def test_dialogue_silence_is_reported_once_after_all_tries() -> None:
     while (due := dialogue.next_deadline()) is not None:
         found += dialogue.deadline_passed(now=due)
     assert [type(e) for e in found] == [Write] * (SYNC_TRIES - 1) + [Silent]
+    assert {e.data for e in found if isinstance(e, Write)} == {b"AT\r", b"\x1b\rAT\r"}
 
 
 def test_dialogue_restart_banner_ends_what_was_outstanding() -> None:
