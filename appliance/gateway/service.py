@@ -31,6 +31,7 @@ from firmware_bridge.pdu import Segments, segment
 
 __all__ = [
     "MAX_SEGMENTS",
+    "MAX_VALIDITY_S",
     "Caller",
     "Denied",
     "Gateway",
@@ -54,6 +55,14 @@ DISK_FLOORS: Final = {
     Lane.OTP: 100 * 1024**2,
 }
 _DISK_LOOK_MS: Final = 5_000
+# Units of all clients under way, from which on a lane takes no more: hours of work for any number of SIMs.
+QUEUE_BOUNDS: Final = {
+    Lane.BULK: 5_000_000,
+    Lane.NORMAL: 6_000_000,
+    Lane.REPLY: 7_000_000,
+    Lane.OTP: 8_000_000,
+}
+_QUEUE_LOOK_MS: Final = 1_000
 
 
 class Denied(Exception):
@@ -187,12 +196,14 @@ class Gateway:
         self._choose = choose
         self._data_dir = data_dir
         self.private_webhooks = private_webhooks
+        self.on_campaign: Callable[[], None] = lambda: None  # a campaign was made or changed
         self.inbound: ClientInbound | None = None  # until `hear` is called nothing comes in for clients
         self._keys: OrderedDict[str, tuple[KeyRow, Client]] = OrderedDict()
         self._buckets: dict[int, _Bucket] = {}
         self._guesses: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._running: set[tuple[int, str]] = set()
         self._free_bytes = (0, 1 << 62)  # when it was looked at, what was found
+        self._under_way = (0, 0)  # likewise
 
     def hear(self, opts: Callable[[str], bool]) -> None:
         """Let texts come in for clients by their rules. opts: whether a text is a STOP- or START-word."""
@@ -272,6 +283,7 @@ class Gateway:
         if message.segments > MAX_SEGMENTS:
             raise ItemError("$.text", f"at most {MAX_SEGMENTS} segments", str(message.segments))
         self._check_room(message.lane)
+        await self._check_queue(message.lane)
         return message
 
     async def _prepared(self, request: SendRequest, client: Client) -> tuple[NewMessage, Segments]:
@@ -395,9 +407,14 @@ class Gateway:
             raise Denied(422, "key-reused", "This Idempotency-Key was used before, for another request.")
         return answer.status, answer.body
 
-    async def cancel(self, outbound_id: int) -> bool:
+    async def cancel(self, outbound_id: int, reason: str = "cancelled by the client") -> bool:
         """Take a queued message back; its units return. False when it left the queue already."""
-        return bool(await self._cancel(outbound_id, "cancelled by the client"))
+        return bool(await self._cancel(outbound_id, reason))
+
+    def offer(self, rows: Sequence[QueuedRow]) -> None:
+        """Tell the lanes of messages that another op queued."""
+        if rows:
+            self._offer(rows)
 
     def _check_room(self, lane: Lane) -> None:
         if self._data_dir is None:
@@ -410,6 +427,18 @@ class Gateway:
         if free < DISK_FLOORS[lane]:
             raise Denied(
                 503, "disk-nearly-full", f"The disk is nearly full; lane {lane} is closed.", retry_after_s=60
+            )
+
+    async def _check_queue(self, lane: Lane) -> None:
+        now_ms = self.clock_ms()
+        looked_ms, units = self._under_way
+        if not 0 <= now_ms - looked_ms < _QUEUE_LOOK_MS:
+            self._under_way = (now_ms, units)  # the others need not look as well
+            units = await self.store.reader.run(ops.units_under_way)
+            self._under_way = (now_ms, units)
+        if units >= QUEUE_BOUNDS[lane]:
+            raise Denied(
+                503, "queue-full", f"Too much waits to be sent; lane {lane} is closed.", retry_after_s=60
             )
 
     async def tidy(self) -> None:

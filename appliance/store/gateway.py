@@ -39,6 +39,7 @@ __all__ = [
     "enqueue",
     "find_key",
     "get_template",
+    "keep_answer",
     "keys_of",
     "list_messages",
     "message_of",
@@ -50,6 +51,7 @@ __all__ = [
     "statement",
     "stored_answer",
     "templates",
+    "units_under_way",
     "usage_by_day",
 ]
 
@@ -387,13 +389,25 @@ def enqueue(
         webhooks.emit(db, client_id, "credits.low", data, "credits", now_ms)
     if key and any(isinstance(result, Placed) for result in results):
         # A request of which nothing was taken may be sent again, with more credit, under the same key.
-        status, body = render(results)
-        db.execute(
-            "INSERT INTO idempotency (client_id, key, request_hash, status, answer, created_at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (client_id, key, request_hash, status, body, now_ms),
-        )
+        keep_answer(db, client_id, key, request_hash, *render(results), now_ms)
     return results
+
+
+def keep_answer(
+    db: sqlite3.Connection,
+    client_id: int,
+    key: str,
+    request_hash: bytes,
+    status: int,
+    body: bytes,
+    now_ms: int,
+) -> None:
+    """Keep what is answered to an Idempotency-Key, in the transaction of what was asked for."""
+    db.execute(
+        "INSERT INTO idempotency (client_id, key, request_hash, status, answer, created_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (client_id, key, request_hash, status, body, now_ms),
+    )
 
 
 def _place(db: sqlite3.Connection, client_id: int, message: NewMessage, units: int, now_ms: int) -> Placed:
@@ -511,6 +525,11 @@ def books(db: sqlite3.Connection) -> list[dict[str, int]]:
         }
         for client_id, balance, reserved, given, held, settled in rows
     ]
+
+
+def units_under_way(db: sqlite3.Connection) -> int:
+    """Units that messages of all clients hold while they are queued or sent."""
+    return int(db.execute("SELECT coalesce(sum(reserved), 0) FROM client").fetchone()[0])
 
 
 def statement(

@@ -286,6 +286,27 @@ async def test_disk_nearly_full_refuses_bulk_first_and_otp_last(
     assert statuses == {"bulk": 503, "normal": 503, "otp": 202}
 
 
+async def test_queue_full_refuses_bulk_first_and_otp_last(office: Any, monkeypatch: Any) -> None:
+    from appliance.gateway import service
+    from appliance.message import Lane
+
+    bounds = {Lane.BULK: 1, Lane.NORMAL: 2, Lane.REPLY: 3, Lane.OTP: 4}
+    monkeypatch.setattr(service, "QUEUE_BOUNDS", bounds)
+    _, key = await office.client("acme")
+    taken = []
+    for number in range(6):
+        for lane in ("bulk", "normal", "otp"):
+            office.now_ms += 1000  # each sees the queue as it is
+            status, body = await office.call(
+                "POST", "/v1/messages", key, json=sms(lane=lane), idem=f"{lane}{number}"
+            )
+            if status == 202:
+                taken.append(lane)
+            else:
+                assert (status, body["type"]) == (503, "urn:outpost:problem:queue-full")
+    assert taken == ["bulk", "normal", "otp", "otp"]
+
+
 async def test_old_answers_are_dropped_and_young_ones_kept(office: Any) -> None:
     from appliance.store import gateway as ops
 
