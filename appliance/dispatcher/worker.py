@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from appliance import faults
 from appliance.conversation.turn import Event, Session, Turn
 from appliance.dispatcher.framing import FrameReader, Job, Outcome, Results, ToWorker, encode, to_worker
 from appliance.store.database import connect_reader
@@ -85,8 +86,12 @@ class Worker:
         while self._receive(wait=True):
             started = time.monotonic()
             while self._jobs:
+                if faults.armed:
+                    faults.hit("worker.before_turn")
                 self._outcomes.append(self.outcome(self._jobs.popleft()))
                 self._turns += 1
+                if faults.armed:
+                    faults.hit("worker.after_turn")
                 now = time.monotonic()
                 if now - started >= FLUSH_AFTER_S or not self._jobs:
                     self._flush(now - started)

@@ -6,13 +6,14 @@ Ops run in the writer's thread; read functions take any connection. Times are UT
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from appliance.message import Inbound, InboundState
 from appliance.store.bulk import BulkInsert, combine, select_in
 
 __all__ = [
+    "INBOUND_MOVES",
     "Accepted",
     "Judge",
     "Verdict",
@@ -42,6 +43,16 @@ _ACCEPTED: Final = InboundState.ACCEPTED  # enum members cost 50 ns a look-up, a
 _GUARDED: Final = InboundState.GUARDED
 _HANDLED: Final = InboundState.HANDLED
 _COLUMNS: Final = "channel, sender, recipient, text, received_at_ms, sent_at_ms, natural_key, partial"
+
+
+# What may follow what, and who owes the next step: the dispatcher owes `accepted` a turn (its sweeper looks
+# every five seconds for what memory has lost), a person owes `set_aside` a look; the others are final.
+INBOUND_MOVES: Final[Mapping[InboundState, frozenset[InboundState]]] = {
+    InboundState.ACCEPTED: frozenset({InboundState.HANDLED, InboundState.SET_ASIDE}),
+    InboundState.SET_ASIDE: frozenset({InboundState.ACCEPTED}),
+    InboundState.HANDLED: frozenset(),
+    InboundState.GUARDED: frozenset(),
+}
 
 
 class Verdict(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from appliance import faults
 from appliance.guard.admission import Admission, GuardSettings
 from appliance.message import Inbound, InboundState
 from appliance.store import effects, inbound, parts
@@ -101,6 +102,8 @@ class Store:
         future: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
 
         def done(value: list[Accepted] | None, error: BaseException | None) -> None:
+            if faults.armed:
+                faults.hit("store.accepted")
             if value is not None:
                 for message, accepted in zip(messages, value, strict=True):
                     if not accepted.duplicate:
@@ -123,6 +126,8 @@ class Store:
         future: asyncio.Future[Accepted | None] = asyncio.get_running_loop().create_future()
 
         def done(value: PartResult | None, error: BaseException | None) -> None:
+            if faults.armed:
+                faults.hit("store.part_accepted")
             if value is not None:
                 self._announce_joined(value.joined)
             if future.done():

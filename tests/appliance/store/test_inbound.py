@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from appliance.message import Inbound, InboundState
-from appliance.store import inbound, parts
+from appliance.store import inbound, parts, turns
 from appliance.store.database import connect_writer, prepare
 from appliance.store.parts import PARTS_WAIT_MS, Part
 
@@ -217,3 +217,22 @@ def test_accept_part_many_interleaved_messages_all_join(db: sqlite3.Connection) 
     expected = {f"{s}/{r}/1 {s}/{r}/2 {s}/{r}/3" for s in range(5) for r in range(6)}
     assert {text for text, _, _ in texts(db)} == expected
     assert len(texts(db)) == 30
+
+
+@pytest.mark.parametrize("state", list(InboundState))
+def test_every_op_moves_a_message_only_as_the_table_allows(
+    db: sqlite3.Connection, state: InboundState
+) -> None:
+    moves = {
+        InboundState.HANDLED: lambda number: turns.commit_turn(
+            db, turns.TurnWork(number, ALEM, 5, None, (), ())
+        ),
+        InboundState.SET_ASIDE: lambda number: inbound.set_aside(db, number, "why", 5),
+        InboundState.ACCEPTED: lambda number: inbound.release_set_aside(db, number, 5),
+    }
+    for target, move in moves.items():
+        number = inbound.accept(db, message()).id
+        db.execute("UPDATE inbound SET state = ? WHERE id = ?", (state, number))
+        move(number)
+        (after,) = db.execute("SELECT state FROM inbound WHERE id = ?", (number,)).fetchone()
+        assert after == (target if target in inbound.INBOUND_MOVES[state] else state)
