@@ -38,7 +38,8 @@ def holder_of(path: str, *, directories: tuple[Path, ...] = LOCK_DIRECTORIES) ->
             text = (directory / f"LCK..{name}").read_bytes()[:64]
         except OSError:
             continue
-        # HDB form is ASCII; the older form is the number itself, four octets, some of which may look like digits.
+        # HDB form is ASCII; the older form is the number itself, four octets, some of which may look like
+        # digits.
         if len(text) == 4 and not text.strip().isdigit():
             pid = int.from_bytes(text, "little")
         else:
