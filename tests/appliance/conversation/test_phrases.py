@@ -66,3 +66,10 @@ def test_over_budget_names_the_text_that_grew(folder: Path) -> None:
 SLOTS = (
     "origin destination date asked time until price code n left most seats days km hours via choices alias"
 ).split()
+
+
+def test_page_tells_the_confidence_of_every_language() -> None:
+    page = (DEFAULT_FOLDER.parents[1] / "docs" / "booking.md").read_text(encoding="utf-8")
+    for code, language in load(spoken=["en"]).languages.items():
+        rows = [line for line in page.splitlines() if line.startswith(f"| {code} |")]
+        assert [row.rstrip(" |").rsplit("| ", 1)[1] for row in rows] == [language.confidence], code
