@@ -18,6 +18,7 @@ from appliance.store.gateway import Client, KeyRow
 from appliance.web.problem import Problem, field_error
 from appliance.web.v1 import shapes
 from appliance.web.v1.operation import Call, Result
+from appliance.web.v1.times import parse_time
 
 __all__ = [
     "add_key",
@@ -305,8 +306,8 @@ async def replay_webhook(call: Call) -> Result:
     """Deliver again what was given up, or all of a range of time."""
     number = await _own_endpoint(call)
     body: shapes.ReplayRequest = call.body
-    from_ms = _time(body.from_time, "$.from_time") or 0
-    until_ms = _time(body.until, "$.until")
+    from_ms = parse_time(body.from_time, "$.from_time") or 0
+    until_ms = parse_time(body.until, "$.until")
 
     def write(db: sqlite3.Connection) -> int:
         return webhook_ops.replay(
@@ -319,18 +320,6 @@ async def replay_webhook(call: Call) -> Result:
         )
 
     return Result(200, shapes.Replayed(replayed=await call.gateway.store.writer.run(write)))
-
-
-def _time(text: str | None, where: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            raise ValueError("no zone")
-        return int(at.timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise field_error(where, "ISO 8601 with a zone", text[:40]) from None
 
 
 async def _own_endpoint(call: Call) -> int:

@@ -19,7 +19,12 @@ BODIES: dict[str, Any] = {
     "replay_webhook": {},
     "add_key": {"scopes": ["read"]},
     "rotate_key": {},
+    "put_contacts": {"contacts": [{"number": "0911234567", "name": "Abebe"}], "group": "hello.all"},
+    "change_members": {"add": ["0911234567"]},
+    "add_campaign": {"name": "hello", "group": "hello.all", "text": "x"},
 }
+# Of the routes with a name in them, those that need a thing of that name to be there.
+OF_NAMES = ("delete_template", "delete_group", "change_members")
 
 
 def path_of(operation: Any, things: dict[str, str]) -> str:
@@ -35,7 +40,13 @@ async def things_of(office: Any, name: str) -> tuple[str, dict[str, str]]:
     await office.call("PUT", "/v1/templates/hello", key, json=BODIES["put_template"])
     _, hook = await office.call("POST", "/v1/webhooks", key, json=BODIES["add_webhook"])
     _, made = await office.call("POST", "/v1/keys", key, json=BODIES["add_key"])
+    await office.call("POST", "/v1/contacts", key, json=BODIES["put_contacts"])
+    _, people = await office.call("GET", "/v1/contacts", key)
+    _, campaign = await office.call("POST", "/v1/campaigns", key, json=BODIES["add_campaign"], idem="c")
     return key, {
+        "contacts": people["contacts"][0]["id"],
+        "groups": "hello.all",
+        "campaigns": campaign["id"],
         "messages": sent["id"],
         "templates": "hello",
         "webhooks": str(hook["id"]),
@@ -77,7 +88,7 @@ async def test_route_with_a_key_of_every_other_scope_is_403(office: Any, operati
 
 @pytest.mark.parametrize(
     "operation",
-    [each for each in OPERATIONS if "{id}" in each.path or each.name == "delete_template"],
+    [each for each in OPERATIONS if "{id}" in each.path or each.name in OF_NAMES],
     ids=lambda operation: operation.name,
 )
 async def test_route_to_another_clients_thing_is_404_and_changes_nothing(office: Any, operation: Any) -> None:
@@ -92,7 +103,10 @@ async def test_route_to_another_clients_thing_is_404_and_changes_nothing(office:
 async def _all_of(office: Any, key: str) -> list[Any]:
     return [
         await office.call("GET", path, key)
-        for path in ("/v1/messages", "/v1/templates", "/v1/webhooks", "/v1/keys", "/v1/credits")
+        for path in (
+            *("/v1/messages", "/v1/templates", "/v1/webhooks", "/v1/keys", "/v1/credits"),
+            *("/v1/contacts", "/v1/groups", "/v1/campaigns"),
+        )
     ]
 
 
