@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +16,7 @@ __all__ = [
     "encode_gsm7",
     "first_outside_gsm7",
     "septet_cost",
+    "septets_of",
 ]
 
 ESCAPE: Final = 0x1B  # "escape to extension table", TS 23.038 6.2.1
@@ -48,6 +50,9 @@ _SEPTETS_OF: Final[Mapping[str, bytes]] = {
     **{char: bytes([code]) for code, char in enumerate(BASIC) if code != ESCAPE},
     **{char: bytes([ESCAPE, code]) for code, char in EXTENSION.items()},
 }
+# One pass in C for a whole text: counting each character by a call was a third of a busy server's time.
+_OUTSIDE: Final = re.compile(f"[^{re.escape(''.join(_SEPTETS_OF))}]")
+_EXTENDED: Final = re.compile(f"[{re.escape(''.join(EXTENSION.values()))}]")
 
 
 def septet_cost(char: str) -> int:
@@ -57,7 +62,13 @@ def septet_cost(char: str) -> int:
 
 def first_outside_gsm7(text: str) -> str | None:
     """The first character that the default alphabet cannot carry, or None if all can."""
-    return next((char for char in text if char not in _SEPTETS_OF), None)
+    found = _OUTSIDE.search(text)
+    return found[0] if found else None
+
+
+def septets_of(text: str) -> int:
+    """Septets that a text of the default alphabet and its extension takes: `septet_cost` of all at once."""
+    return len(text) + len(_EXTENDED.findall(text))
 
 
 def encode_gsm7(text: str) -> bytes:

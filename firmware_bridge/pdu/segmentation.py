@@ -8,7 +8,7 @@ from typing import Final
 
 from firmware_bridge.errors import UsageError
 from firmware_bridge.pdu.address import Address
-from firmware_bridge.pdu.alphabet import encode_gsm7, first_outside_gsm7, septet_cost
+from firmware_bridge.pdu.alphabet import encode_gsm7, first_outside_gsm7, septet_cost, septets_of
 from firmware_bridge.pdu.deliver import Deliver
 from firmware_bridge.pdu.submit import Submit
 from firmware_bridge.pdu.tp_dcs import Encoding, dcs_for
@@ -44,6 +44,10 @@ def _utf16_cost(char: str) -> int:
     return 2 if ord(char) > 0xFFFF else 1
 
 
+def _utf16_units(text: str) -> int:
+    return len(text.encode("utf-16-be", "surrogatepass")) // 2
+
+
 def _cut(text: str, room: int, cost: Callable[[str], int]) -> Iterator[str]:
     """Parts of at most `room` units. A character is never cut: no half escape, no half surrogate."""
     start = used = 0
@@ -71,7 +75,8 @@ def segment(text: str, *, reference_bits: int = 8, encoding: Encoding | None = N
         raise UsageError(f"U+{ord(forced_by):04X} is not in the GSM 7 bit default alphabet")
     chosen: Encoding = encoding or ("gsm7" if forced_by is None else "ucs2")
     cost = septet_cost if chosen == "gsm7" else _utf16_cost
-    units = sum(map(cost, text))
+    count = septets_of if chosen == "gsm7" else _utf16_units
+    units = count(text)
     alone, joined_8, joined_16 = _ROOM[chosen]
     if units <= alone:
         return Segments(chosen, (text,), units, alone - units, forced_by)
@@ -79,7 +84,7 @@ def segment(text: str, *, reference_bits: int = 8, encoding: Encoding | None = N
     parts = tuple(_cut(text, room, cost))
     if len(parts) > MAX_PARTS:
         raise UsageError(f"text of {len(parts)} parts; at most {MAX_PARTS} can be joined")
-    return Segments(chosen, parts, units, room - sum(map(cost, parts[-1])), forced_by)
+    return Segments(chosen, parts, units, room - count(parts[-1]), forced_by)
 
 
 def _encode_parts(segments: Segments, reference: int, reference_bits: int) -> Iterator[tuple[bytes, bytes]]:
