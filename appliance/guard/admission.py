@@ -9,7 +9,7 @@ Judging happens in the transaction that accepts the message, in the writer's thr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Final
 
 import msgspec
@@ -39,10 +39,18 @@ class GuardSettings(msgspec.Struct, frozen=True, kw_only=True):
     free_length: int = 9
 
 
+def _nobody(message: Inbound) -> bool:
+    return False
+
+
 class Admission:
-    """The judge that `Store` asks. `own_numbers` may change at any time."""
+    """The judge that `Store` asks. `own_numbers` may change at any time.
+
+    exempt: messages that get a turn whoever sends them (a wallet's receipts); set by who wires the box.
+    """
 
     def __init__(self, own_numbers: Container[str], settings: GuardSettings | None = None) -> None:
+        self.exempt: Callable[[Inbound], bool] = _nobody
         self._own_numbers = own_numbers
         self._settings = settings or GuardSettings()
 
@@ -50,12 +58,13 @@ class Admission:
         """Only what the sender's address tells; for callers who carry the answer themselves."""
         if message.channel == "timer":
             return None
-        return unanswerable(message, self._own_numbers)
+        reason = unanswerable(message, self._own_numbers)
+        return None if reason is not None and self.exempt(message) else reason
 
     def by_air(self, db: sqlite3.Connection, message: Inbound) -> str | None:
         """All guards, for messages that came over the air and are answered there."""
         reason = self.sender(db, message)
-        if reason is not None or message.channel in NOT_BY_AIR:
+        if reason is not None or message.channel in NOT_BY_AIR or self.exempt(message):
             return reason
         latest = db.execute(
             "SELECT text, received_at_ms FROM inbound WHERE sender = ? ORDER BY id DESC LIMIT ?",

@@ -50,9 +50,9 @@ class Store:
         self.own_numbers: set[str] = set()
         self.on_accepted: OnAccepted | None = None
         self.integrity = "not checked yet"  # "ok", or what quick_check complained of
-        admission = Admission(self.own_numbers, guard)
-        self.judge: Judge = admission.by_air  # for messages whose replies go over the air
-        self.judge_caller: Judge = admission.sender  # for callers who carry the replies themselves
+        self.admission = Admission(self.own_numbers, guard)
+        self.judge: Judge = self.admission.by_air  # for messages whose replies go over the air
+        self.judge_caller: Judge = self.admission.sender  # for callers who carry the replies themselves
         self._lock = lock
         self._checking: asyncio.Task[None] | None = None
 

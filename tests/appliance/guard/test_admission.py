@@ -121,5 +121,12 @@ def test_admission_what_did_not_come_by_air_is_not_counted(
     assert found == ["accepted"] * 30
 
 
+def test_admission_exempt_sender_gets_a_turn_every_time(db: sqlite3.Connection, admission: Admission) -> None:
+    admission.exempt = lambda each: each.sender == "127" and each.channel.startswith("modem")
+    assert states(db, admission, [message(LONG, sender="127") for _ in range(8)]) == ["accepted"] * 8
+    assert states(db, admission, [message(LONG, sender="128")]) == ["guarded"]
+    assert states(db, admission, [message(LONG, sender="127", channel="http")]) == ["guarded"]
+
+
 def test_admission_timer_is_always_let_through(db: sqlite3.Connection, admission: Admission) -> None:
     assert states(db, admission, [message("", NOW, channel="timer") for _ in range(20)]) == ["accepted"] * 20
