@@ -7,6 +7,7 @@ their path and the list of addresses are all there is.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -111,11 +112,15 @@ class AfricasTalking:
 
     def _one(self, entry: Mapping[str, Any]) -> Outcome:
         code, status = entry.get("statusCode"), entry.get("status", "")
-        if isinstance(code, str) and code.isdigit():
+        if isinstance(code, str) and re.fullmatch(r"[0-9]{1,4}", code):
             code = int(code)
+        if not isinstance(code, int):
+            return Doubt("its recipient has no statusCode")
         if code in self._preset.accepted:
             reference = str(entry.get("messageId") or "")
             return Sent(provider_ref=reference if reference not in ("", "None") else None)
+        if 100 <= code < 200:  # a new kind of yes, by the look of it
+            return Doubt(f"status {code} ({status}) is unknown")
         return self._refusal(code, str(status))
 
     def _nobody(self, message: str) -> Outcome:
@@ -125,8 +130,8 @@ class AfricasTalking:
                 return self._refusal(code, message)
         return Refused(Action.OTHER_ROUTE, f"no recipient accepted: {message[:80]}")
 
-    def _refusal(self, code: object, text: str) -> Refused:
-        known = self._errors.get(code) if isinstance(code, int) else None
+    def _refusal(self, code: int, text: str) -> Refused:
+        known = self._errors.get(code)
         reason = f"status {code} ({text})" if text else f"status {code}"
         return known.refused(reason) if known else Refused(Action.OTHER_ROUTE, reason[:200])
 

@@ -79,6 +79,9 @@ class _Callbacks:
         except StoreError as error:
             log.warning("callback of route %s cannot be stored: %s", endpoint.route, error)
             return web.Response(status=503, headers={hdrs.RETRY_AFTER: _RETRY_AFTER_S}, text="try again\n")
+        except Exception:  # a fault of ours, told without the path: the path has the secret in it
+            log.exception("callback of route %s failed", endpoint.route)
+            return web.Response(status=500, text="failed\n")
         content_type, text = endpoint.provider.reply
         return web.Response(text=text, content_type=content_type)
 

@@ -161,7 +161,7 @@ class HttpChannel:
                 if body is None:
                     return _oversized(response.status)
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return self.provider.outcome(claim, HttpAnswer(response.status, headers, body))
+                return self._understood(claim, HttpAnswer(response.status, headers, body))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return NotSent(_short(error))
         except TimeoutError:
@@ -172,6 +172,13 @@ class HttpChannel:
             return Refused(Action.ROUTE_DOWN, "its configured address is not a URL")
         except (aiohttp.ClientError, OSError) as error:
             return self._broken(written, f"the connection broke: {type(error).__name__}")
+
+    def _understood(self, claim: Claim, answer: HttpAnswer) -> Outcome:
+        try:
+            return self.provider.outcome(claim, answer)
+        except Exception:  # a fault of ours in reading must not leave the message without any outcome
+            log.exception("route %s: an answer of HTTP %d could not be read", self.name, answer.status)
+            return Doubt(f"HTTP {answer.status} that could not be read")
 
     @staticmethod
     def _broken(written: _Written, reason: str) -> Outcome:

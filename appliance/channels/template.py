@@ -160,7 +160,7 @@ class Template:
             provider_ref=reference,
             state=state,
             reason=call.kind,
-            outbound_id=int(ours) if ours.isdecimal() and len(ours) < 19 else None,
+            outbound_id=int(ours) if re.fullmatch(r"[0-9]{1,18}", ours) else None,
             recipient=number,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -99,7 +100,7 @@ class Twilio:
         found = tree if isinstance(tree, dict) else {}
         if 200 <= answer.status < 300:
             sid, code = found.get("sid"), found.get("error_code")
-            if found.get("status") in _REFUSED_STATUSES:
+            if str(found.get("status")) in _REFUSED_STATUSES:
                 return self._refusal(code, str(found.get("error_message") or found["status"]), answer)
             if not isinstance(sid, str) or not sid:
                 return Doubt(f"HTTP {answer.status} without a sid")
@@ -129,13 +130,13 @@ class Twilio:
         if state is None:
             return None
         code, ours = fields.get("ErrorCode", ""), fields.get("message", "")
-        known = self._errors.get(int(code)) if code.isdecimal() else None
+        known = self._errors.get(int(code)) if re.fullmatch(r"[0-9]{1,6}", code) else None
         number = normalise_number(fields.get("To", ""), self._region) or ""
         return ProviderReport(
             provider_ref=sid,
             state=state,
             reason=f"{status}, error {code}" if code and code != "0" else status,
-            outbound_id=int(ours) if ours.isdecimal() and len(ours) < 19 else None,
+            outbound_id=int(ours) if re.fullmatch(r"[0-9]{1,18}", ours) else None,
             recipient=number,
             opted_out="told the provider to stop" if known is not None and known.opted_out else "",
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from appliance.channels.africas_talking import AfricasTalking
@@ -80,6 +81,14 @@ async def test_outcome_naming_only_others_is_a_doubt(make_claim) -> None:
     provider = AfricasTalking(username="u", api_key=KEY)
     body = b'{"SMSMessageData": {"Recipients": [{"statusCode": 101, "number": "+251911999999"}]}}'
     assert isinstance(provider.outcome(make_claim(), HttpAnswer(201, {}, body)), Doubt)
+
+
+@pytest.mark.parametrize("code", [None, [], "", "x", 103])
+def test_outcome_of_a_status_nobody_knows_is_a_doubt(make_claim, code: object) -> None:
+    entry = {"statusCode": code, "number": NUMBER, "status": "Scheduled"}
+    body = msgspec.json.encode({"SMSMessageData": {"Recipients": [entry]}})
+    outcome = AfricasTalking(username="u", api_key=KEY).outcome(make_claim(), HttpAnswer(201, {}, body))
+    assert isinstance(outcome, Doubt)
 
 
 async def test_wrong_key_rests_the_route(vendor, channel, send, make_claim) -> None:

@@ -172,6 +172,19 @@ async def test_body_that_cannot_be_read_is_refused(
     assert answer.status == status
 
 
+async def test_fault_of_ours_is_told_without_the_secret(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(*_: Any) -> Any:
+        raise TypeError("ours")
+
+    monkeypatch.setattr(box.store.writer, "run", run)
+    answer = await box.client.post(AT + "/report", data={"id": "1", "status": "Success"})
+    assert answer.status == 500
+    assert "callback of route at failed" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 async def test_disk_that_refuses_makes_the_provider_come_again(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:

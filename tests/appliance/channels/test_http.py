@@ -148,6 +148,18 @@ async def test_gate_that_raises_sends_nothing_and_frees_the_probe(vendor, sessio
     assert channel.ready
 
 
+async def test_answer_that_breaks_our_reading_is_a_doubt(
+    vendor, session, send, make_claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = channel_to(vendor.url, session)
+
+    def broken(*_: Any) -> Any:
+        raise TypeError("unhashable")
+
+    monkeypatch.setattr(channel.provider, "outcome", broken)
+    assert isinstance(await send(channel, make_claim()), Doubt)
+
+
 async def test_credentials_reach_no_log_and_no_reason(
     vendor, session, send, make_claim, caplog: pytest.LogCaptureFixture
 ) -> None:
