@@ -10,8 +10,10 @@ import argparse
 import json
 import os
 import queue
+import shutil
 import socket
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -80,6 +82,14 @@ class Screen:
             return None
         finally:
             self._typing = False
+
+    def fold(self, text: str) -> list[str]:
+        """Lines of a text, on a terminal cut at words to fit it; a file gets them as they are."""
+        lines = text.splitlines() or [""]
+        if not self.interactive:
+            return lines
+        width = max(20, shutil.get_terminal_size().columns - 4)
+        return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
 
     def show(self, text: str, style: str = "") -> None:
         """One or more lines. style: an SGR number, used on terminals only."""
@@ -205,7 +215,6 @@ class Handset:
                     said_missing = True
                 time.sleep(RETRY_S)
                 continue
-            said_missing = False
             try:
                 self._converse(link)
             except OSError:
@@ -218,6 +227,7 @@ class Handset:
                 return
             if not self._leaving:
                 self._screen.show("  the network has gone; waiting for it to come back", "33")
+                said_missing = True
 
     def _converse(self, link: Link) -> None:
         """One connection from attach to its end."""
@@ -252,7 +262,7 @@ class Handset:
     def _show_text(self, event: dict[str, Any]) -> None:
         count = event["segments"]
         size = "" if count == 1 else f"  ({count} segments)"
-        body = "\n".join(f"  {line}" for line in event["text"].splitlines() or [""])
+        body = "\n".join(f"  {line}" for line in self._screen.fold(event["text"]))
         self._screen.show(f"{time.strftime(CLOCK)} {event['from']}:{size}\n{body}", "36")
         self._texts += 1
         self._heard.put("text")
