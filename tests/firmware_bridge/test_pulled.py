@@ -10,7 +10,7 @@ from typing import Any
 from firmware_bridge.errors import SendError
 from firmware_bridge.pdu import Submit, submits
 
-PULLS = 30
+PULLS = 20
 
 
 async def test_modem_pulled_in_mid_send_every_message_is_sent_or_visibly_uncertain(
