@@ -58,18 +58,21 @@ def build_routes(
         built.append(Route(RouteRule(ANY_MODEM), Limits(), 1))
     for config in routes:
         try:
-            built.append(_build(config, session, region))
+            built.append(_build(config, session, region, has_modems=bool(modems)))
         except PresetError as error:
             raise PresetError(f"route {config.name!r}: {error}") from error
     return built
 
 
-def _build(config: RouteConfig, session: aiohttp.ClientSession | None, region: str) -> Route:
+def _build(
+    config: RouteConfig, session: aiohttp.ClientSession | None, region: str, *, has_modems: bool
+) -> Route:
     is_modem = config.kind == "modem"
+    lanes = _PROVIDER_LANES if has_modems and not is_modem else frozenset(Lane)
     rule = RouteRule(
         name=MODEM_PREFIX + config.name if is_modem else config.name,
         prefixes=_prefixes(config),
-        lanes=frozenset(map(Lane, config.lanes)) or (frozenset(Lane) if is_modem else _PROVIDER_LANES),
+        lanes=frozenset(map(Lane, config.lanes)) or lanes,
         clients=frozenset(config.clients),
         replies=is_modem or Lane.REPLY in config.lanes,
     )

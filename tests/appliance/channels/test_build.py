@@ -45,6 +45,11 @@ def test_provider_serves_no_dialogues_unless_told() -> None:
     assert told.rule.replies
 
 
+def test_box_without_modems_answers_by_its_providers() -> None:
+    [route] = build(AT, modems=())
+    assert Lane.REPLY in route.rule.lanes
+
+
 def test_limits_that_are_0_are_none() -> None:
     [_, route] = build(AT | {"segments_per_day": 200, "rate": 5, "pause_max_s": 3})
     assert route.limits.segments == {"day": 200}
