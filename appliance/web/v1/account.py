@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +33,6 @@ __all__ = [
     "rotate_webhook",
     "statement",
     "templates",
-    "usage",
     "webhooks",
 ]
 
@@ -70,28 +68,6 @@ async def statement(call: Call) -> Result:
     entries = [shapes.Entry(at=shapes.iso(at) or "", units=units, note=note) for _, at, units, note in rows]
     following = str(rows[limit - 1][0]) if len(rows) > limit else None
     return Result(200, shapes.Statement(entries=entries[:limit], next=following))
-
-
-async def usage(call: Call) -> Result:
-    """Messages, segments and units by day, lane and status; the last 31 days unless a time is given."""
-    now_ms = call.gateway.clock_ms()
-    from_ms = _day(call.query.get("from"), "from", now_ms - 31 * _DAY_MS)
-    until_ms = _day(call.query.get("until"), "until", now_ms) + _DAY_MS
-    if not 0 < until_ms - from_ms <= 400 * _DAY_MS:
-        raise Problem(400, "bad-parameter", "from and until: expected at most 400 days, in their order.")
-    rows = await call.gateway.store.reader.run(
-        ops.usage_by_day, call.caller.client.id, from_ms, until_ms, call.gateway.timezone_minutes
-    )
-    return Result(200, shapes.Usage(days=[shapes.UsageRow(**row) for row in rows]))
-
-
-def _day(text: str | None, name: str, otherwise_ms: int) -> int:
-    if text is None:
-        return otherwise_ms
-    try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError:
-        raise Problem(400, "bad-parameter", f"{name}: expected a day, YYYY-MM-DD.") from None
 
 
 # -- keys

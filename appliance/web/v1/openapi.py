@@ -112,7 +112,7 @@ def _operation(operation: Operation, by_type: dict[Any, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(status): {
             "description": _answer_words(status),
-            **({} if shape is None else {"content": {"application/json": {"schema": by_type[shape]}}}),
+            **({} if shape is None else {"content": {operation.answer_type: {"schema": by_type[shape]}}}),
         }
         for status, shape in operation.answers.items()
     }

@@ -42,10 +42,11 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a handler gives: body is msgspec-encodable, or bytes of JSON already."""
+    """What a handler gives: body is msgspec-encodable, or bytes of its content type already."""
 
     status: int
     body: Any = None
+    content_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Operation:
     decode_as: Any = None
     answers: Mapping[int, Any] = field(default_factory=dict)
     query: tuple[Parameter, ...] = ()
+    answer_type: str = "application/json"
     idempotent: bool = False
 
 
@@ -231,7 +233,7 @@ def _response(result: Result) -> web.Response:
     if result.body is None:
         return web.Response(status=result.status)
     body = result.body if isinstance(result.body, bytes) else _encoded(result.body)
-    return web.Response(status=result.status, body=body, content_type="application/json")
+    return web.Response(status=result.status, body=body, content_type=result.content_type)
 
 
 def _encoded(body: Any) -> bytes:

@@ -36,8 +36,6 @@ __all__ = [
     "Step",
     "Template",
     "TemplateList",
-    "Usage",
-    "UsageRow",
     "Webhook",
     "WebhookCreate",
     "WebhookList",
@@ -179,21 +177,6 @@ class Statement(Shown):
 
     entries: list[Entry]
     next: str | None = None
-
-
-class UsageRow(Shown):
-    """units: of messages that went out."""
-
-    day: str
-    lane: str
-    status: str
-    messages: int
-    segments: int
-    units: int
-
-
-class Usage(Shown):
-    days: list[UsageRow]
 
 
 class TemplateList(Shown):

@@ -12,7 +12,6 @@ from appliance.web.v1.table_audience import AUDIENCE
 __all__ = ["OPERATIONS"]
 
 _LIMIT: Final = Parameter("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "how many at most")
-_DAY: Final = {"type": "string", "format": "date"}
 
 assert set(get_args(shapes.MessageState)) == {str(state) for state in OutboundState}
 
@@ -122,17 +121,6 @@ OPERATIONS: Final = (
             ),
             _LIMIT,
         ),
-    ),
-    Operation(
-        name="get_usage",
-        method="GET",
-        path="/v1/usage",
-        scope="read",
-        tag="credits",
-        about="Messages, segments and units by day, lane and status; the last 31 days by default.",
-        handle=account.usage,
-        answers={200: shapes.Usage},
-        query=(Parameter("from", _DAY, "first day"), Parameter("until", _DAY, "last day")),
     ),
     Operation(
         name="list_templates",

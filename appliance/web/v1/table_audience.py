@@ -1,17 +1,47 @@
-"""The operations about the people a client writes to and hears from; the other half of the table."""
+"""The operations about whom a client writes to and hears from, and how that goes: the table's other half."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from appliance.web.v1 import audience, campaigns, people
+from appliance.web.v1 import audience, campaigns, people, usage
 from appliance.web.v1.operation import Operation, Parameter
 
 __all__ = ["AUDIENCE"]
 
 _LIMIT: Final = Parameter("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "how many at most")
+_DAY: Final = {"type": "string", "format": "date"}
+_USAGE: Final = (
+    Parameter("from", _DAY, "first day"),
+    Parameter("until", _DAY, "last day"),
+    Parameter("by", {"type": "string", "enum": ["day", "hour"]}, "the periods that are counted"),
+)
 
 AUDIENCE: Final = (
+    Operation(
+        name="get_usage",
+        method="GET",
+        path="/v1/usage",
+        scope="read",
+        tag="credits",
+        about="Messages, segments and units by day or hour, lane and status, and each lane's delivery and"
+        " latency. The last 31 days by day, or 2 by hour, unless a time is given.",
+        handle=usage.usage,
+        answers={200: usage.Usage},
+        query=_USAGE,
+    ),
+    Operation(
+        name="get_usage_csv",
+        method="GET",
+        path="/v1/usage.csv",
+        scope="read",
+        tag="credits",
+        about="The rows of the usage as CSV.",
+        handle=usage.usage_csv,
+        answers={200: str},
+        answer_type="text/csv",
+        query=_USAGE,
+    ),
     Operation(
         name="list_received",
         method="GET",

@@ -83,8 +83,10 @@ class Office:
         if idem is not None:
             headers["Idempotency-Key"] = idem
         async with self.http.request(method, path, json=json, headers=headers, **more) as answer:
-            body = await answer.json(content_type=None) if answer.content_length else None
-            return answer.status, body
+            if not answer.content_length:
+                return answer.status, None
+            is_json = answer.content_type.endswith("json")
+            return answer.status, await (answer.json(content_type=None) if is_json else answer.text())
 
     async def books(self) -> list[dict[str, int]]:
         found: list[dict[str, int]] = await self.store.reader.run(ops.books)

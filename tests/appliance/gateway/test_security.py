@@ -59,7 +59,9 @@ async def do(
 ) -> tuple[int, Any]:
     answer: tuple[int, Any] = await office.call(
         operation.method,
-        path_of(operation, {"credits": "", "usage": "", "inbound": "", "rules": "", **things}),
+        path_of(
+            operation, {"credits": "", "usage": "", "usage.csv": "", "inbound": "", "rules": "", **things}
+        ),
         key,
         json=BODIES.get(operation.name),
         idem=idem if operation.idempotent else None,
