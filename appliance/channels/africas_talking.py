@@ -51,6 +51,7 @@ class AfricasTalking:
     """One account. sender: registered short code or name, "" for the account's default."""
 
     reply = ("text/plain", "")
+    longest = 0
 
     def __init__(
         self,

@@ -69,16 +69,17 @@ def _build(
 ) -> Route:
     is_modem = config.kind == "modem"
     lanes = _PROVIDER_LANES if has_modems and not is_modem else frozenset(Lane)
+    provider = None if is_modem else _provider(config, region)
     rule = RouteRule(
         name=MODEM_PREFIX + config.name if is_modem else config.name,
         prefixes=_prefixes(config),
         lanes=frozenset(map(Lane, config.lanes)) or lanes,
         clients=frozenset(config.clients),
+        longest=provider.longest if provider is not None else 0,
         replies=is_modem or Lane.REPLY in config.lanes,
     )
-    if is_modem:
+    if provider is None:
         return Route(rule, _limits(config), 1)
-    provider = _provider(config, region)
     networks = tuple(ipaddress.ip_network(network) for network in config.callback_networks)
     secret = config.callback_secret or ""
     endpoint = Endpoint(config.name, provider, secret, config.public_url, networks) if secret else None

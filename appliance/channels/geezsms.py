@@ -56,6 +56,7 @@ class GeezSms:
     ) -> None:
         self._preset = known = load_preset(preset, _Preset)
         self._refused = error_class(known.refused)
+        self.longest = known.longest
         self._url = url or known.url
         self._account = {"token": token} | ({"shortcode_id": shortcode_id} if shortcode_id else {})
         self._region = region

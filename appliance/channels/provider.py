@@ -107,10 +107,15 @@ class OptOut:
 
 
 class Provider(Protocol):
-    """One vendor's API, spoken for one account. reply: what a callback is answered, (content type, body)."""
+    """One vendor's API, spoken for one account.
+
+    reply: what a callback is answered, (content type, body). longest: characters of a text, 0 for any.
+    """
 
     @property
     def reply(self) -> tuple[str, str]: ...
+    @property
+    def longest(self) -> int: ...
 
     def count_parts(self, text: str) -> int:
         """Segments the vendor bills for a text."""

@@ -73,6 +73,7 @@ class Template:
         known = load_preset(description, Description) if isinstance(description, str) else description
         known = msgspec.structs.replace(known, url=url) if url else known
         self._is = known
+        self.longest = known.longest
         self._own = {**variables, "from": sender}
         self._region = region
         self._errors = {code: error_class(word) for code, word in known.errors.items()}

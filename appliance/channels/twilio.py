@@ -70,6 +70,7 @@ class Twilio:
     ) -> None:
         self._preset = known = load_preset(preset, _Preset)
         self._errors = {int(code): error_class(word) for code, word in known.errors.items()}
+        self.longest = known.longest
         self._url = (url or known.url).replace("{sid}", account_sid)
         self._sender = {"MessagingServiceSid": messaging_service} if messaging_service else {"From": sender}
         self._report_url = report_url

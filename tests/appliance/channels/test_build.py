@@ -45,6 +45,12 @@ def test_provider_serves_no_dialogues_unless_told() -> None:
     assert told.rule.replies
 
 
+def test_text_too_long_for_a_provider_is_known_to_the_router() -> None:
+    [_, route] = build({"name": "geez", "kind": "geezsms", "token": "t"})
+    choice = Router([route.rule]).choose(Ask("+251911234567", "normal", characters=336))
+    assert choice.route is None
+
+
 def test_box_without_modems_answers_by_its_providers() -> None:
     [route] = build(AT, modems=())
     assert Lane.REPLY in route.rule.lanes
