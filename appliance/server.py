@@ -27,6 +27,7 @@ from appliance.conversation.phrases import PhraseErrors
 from appliance.conversation.shell import Shell
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit, StartRefused
+from appliance.gateway.campaigns import CampaignService
 from appliance.gateway.control import client_op
 from appliance.gateway.service import Gateway
 from appliance.gateway.webhooks import WebhookService
@@ -74,7 +75,7 @@ class Appliance:
 
     async def _start(self) -> None:
         config, undo = self.config, self._undo
-        check_phrases(config)
+        self._shell = checked_shell(config)
         self.store = store = await Store.open(config.data_path)
         undo.push_async_callback(store.close)
         await self._load_timetable()
@@ -111,7 +112,7 @@ class Appliance:
         for route in routes:
             if route.channel is not None:
                 self.outbound.add(route.channel, parallel=route.parallel, limits=route.limits)
-        self._start_gateway()
+        await self._start_gateway()
         self.webhooks = WebhookService(store, self.clock_ms, trusted=lambda: self.clock.trusted)
         await self.webhooks.start()
         undo.push_async_callback(self.webhooks.stop)
@@ -170,7 +171,7 @@ class Appliance:
         except PresetError as error:
             raise StartRefused(Exit.USAGE, str(error)) from error
 
-    def _start_gateway(self) -> None:
+    async def _start_gateway(self) -> None:
         config = self.config
         self.gateway = Gateway(
             self.store,
@@ -182,8 +183,12 @@ class Appliance:
             choose=self.outbound.routing.choose,
             data_dir=config.data_path,
         )
+        self.gateway.hear(self._shell.opts)
         tidy = asyncio.create_task(self.gateway.tidy(), name="gateway tidy")
         self._undo.callback(tidy.cancel)
+        campaigns = CampaignService(self.gateway, trusted=lambda: self.clock.trusted)
+        await campaigns.start()
+        self._undo.push_async_callback(campaigns.stop)
 
     async def _op_client(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -285,10 +290,10 @@ class Appliance:
         )
 
 
-def check_phrases(config: Config) -> None:
-    """Refuse to start on phrase files that a person would be answered with wrongly."""
+def checked_shell(config: Config) -> Shell:
+    """The conversations, refused at the start where a phrase file would answer a person wrongly."""
     try:
-        Shell(app_settings(config))
+        return Shell(app_settings(config))
     except PhraseErrors as error:
         raise StartRefused(Exit.USAGE, "\n".join(error.lines)) from error
 
