@@ -71,7 +71,7 @@ class Lexicon:
 
     def tag(self, key: str, text: str, role: str = "", *, sure: bool = True) -> Tag:
         concepts = self.exact[key]
-        if NOISE in concepts:
+        if set(concepts) == {NOISE}:
             return Tag("unknown", text, (key,))
         languages = sorted({language for spoken in concepts.values() for language in spoken})
         return Tag("word", text, tuple(concepts), role, tuple(languages), sure)
@@ -205,17 +205,21 @@ def _distance(left: str, right: str) -> float:
     return row[-1] / max(len(a), len(b), 1)
 
 
-def _stems(word: str) -> Iterable[tuple[str, str, str]]:
-    """A word without a prefix, or without a suffix: (stem, role, where: "prefix" or "suffix")."""
+@lru_cache(maxsize=8192)
+def _stems(word: str) -> tuple[tuple[str, str, str], ...]:
+    """A word without a prefix, or without a suffix: (stem, role, "prefix" or "suffix"), the longest first."""
     ethiopic = not word.isascii()
+    found = []
     for prefix, role, instead in _PREFIXES:
         if word.startswith(prefix):
             stem = instead + word[len(prefix) :]
             if len(stem) >= (2 if ethiopic else 4 if len(prefix) > 1 else 5):
-                yield stem, role, "prefix"
+                found.append((stem, role, "prefix"))
     for suffix, role in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= (2 if ethiopic else 3):
-            yield word[: -len(suffix)], role, "suffix"
+            found.append((word[: -len(suffix)], role, "suffix"))
+    # A role says more than none: of two affixes of one length the one that has it comes first.
+    return tuple(sorted(found, key=lambda stem: (-len(stem[0]), not stem[1])))
 
 
 def tag(text: str, lexicon: Lexicon, names: Names) -> list[Tag]:
@@ -263,7 +267,7 @@ def _match_stem(
             if tagged is None and length == 1:  # both a prefix and a suffix
                 for inner, inner_role, inner_where in _stems(stem):
                     if inner_where != where:
-                        tagged = _known(inner, run[0], role or inner_role, lexicon, names, words_too=False)
+                        tagged = _known(inner, run[0], role or inner_role, lexicon, names, words_too=True)
                         if tagged is not None:
                             break
             if tagged is not None:

@@ -92,7 +92,7 @@ def _slang(tags: list[Tag]) -> list[Tag]:
             continue
         place_next = tags[at + 1].kind in ("name", "unknown")
         going = at > 0 and (
-            tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "ask_price", "seat", "ticket")
+            tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "search", "ask_price", "seat", "ticket")
         )
         going = going or (_word(tags, at - 1, "want", "book") and "go" in tags[at - 1].text.split())
         verb_next = _word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
@@ -187,6 +187,8 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
         joined = beside or any(_word(tags, i, "me_and") for i in range(at))
         if joined and (_word(tags, at + 1, "friend", "kin") or _word(tags, at - 1, "friend", "kin")):
             return n + 1  # and the one who texts
+        if _word(tags, at + 2, "person") and tags[at + 1].text in ("other", "more"):
+            return n + 1  # "with 1 other person"
         if joined and _word(tags, at + 1, "person") and tags[at - 1].text == "my":
             return n + 1  # "with my 2 children"
         after_friend = _word(tags, at - 2, "friend", "kin") and _word(tags, at - 1, "filler")

@@ -71,3 +71,13 @@ def test_role_is_read_from_prefixes(lexicon: Lexicon, names: Names) -> None:
 )
 def test_detect_language_only_from_words_that_tell(text: str, language: str, lexicon: Lexicon) -> None:
     assert detect(text, lexicon) == language
+
+
+def test_noise_is_no_word_that_means_something(lexicon: Lexicon) -> None:
+    both = {key: sorted(found) for key, found in lexicon.exact.items() if "noise" in found and len(found) > 1}
+    assert both == {}
+
+
+def test_prepositions_mean_one_thing(lexicon: Lexicon) -> None:
+    for word in ("to", "from", "for", "ከ", "ወደ", "ke", "wede", "ካብ", "ናብ", "gara", "ira"):
+        assert len(lexicon.exact[word]) == 1, (word, lexicon.exact[word])
