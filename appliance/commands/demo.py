@@ -125,7 +125,7 @@ def _simulator(network: Path) -> Iterator[None]:
     modem = network / "modem0"
     modem.unlink(missing_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "appliance", "simulate", "--modems", "1", "--link", str(network)],
+        [sys.executable, "-m", "appliance", "simulate", "--modems", "1", "--link", str(network), "--keep"],
         cwd=Path(__file__).parents[2],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -170,3 +170,17 @@ def test_shipped_config_names_every_setting() -> None:
         for key in setting.path.split("."):
             node = node[key.removesuffix("[]")]
             node = node[0] if key.endswith("[]") else node
+
+
+def test_config_mistakes_that_other_files_decide_are_told_with_the_others() -> None:
+    lines = errors_of(
+        "[http]\nlisten = 'x'\n[workers]\nmin = 3\nmax = 2\n"
+        "[conversation]\ndefault_app = 'chess'\nlanguages = ['en', 'xx']\n[payments]\nwallets = ['gold']\n"
+    )
+    assert [line.split(":")[1].strip() for line in lines] == [
+        "http.listen",
+        "conversation.default_app",
+        "conversation.languages",
+        "payments.wallets",
+        "workers.max",
+    ]

@@ -23,8 +23,9 @@ STOP_S = 3.0  # what is promised
 
 
 def end_of(process: subprocess.Popen[str], limit_s: float = 30.0) -> tuple[int, list[str]]:
+    """Exit code, and what it printed for a person: log lines begin with their priority."""
     _, err = process.communicate(timeout=limit_s)
-    return process.returncode, err.splitlines()
+    return process.returncode, [line for line in err.splitlines() if not line.startswith("<")]
 
 
 def workers_of(pid: int) -> list[str]:
