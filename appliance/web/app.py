@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 from appliance.observe.counts import Counts
 from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
+from appliance.web.clients import ClientPages
 from appliance.web.forms import Forms
 from appliance.web.health import Health
 from appliance.web.incoming import MAX_BODY_OCTETS, Incoming
@@ -225,6 +226,10 @@ def make_app(services: Services) -> web.Application:
         app.router.add_get("/cgi-bin/sendsms", kannel.sendsms)
         app.router.add_post("/cgi-bin/sendsms", kannel.sendsms)
         app.cleanup_ctx.append(KannelReports(services.gateway).lifetime)
+        clients = ClientPages(services, lambda: site.page, _html)
+        app.router.add_get("/clients", clients.all)
+        app.router.add_get(r"/clients/{id:\d{1,18}}", clients.one)
+        app.router.add_get(r"/clients/{id:\d{1,18}}/usage.csv", clients.csv)
         app.router.add_get("/openapi.json", site.openapi)
         app.router.add_get("/docs", site.docs)
     app.router.add_get("/", site.front)

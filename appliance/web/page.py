@@ -141,7 +141,11 @@ class Page:
             undefined=jinja2.StrictUndefined,
         )
         self._jinja.globals.update(
-            clock_source=_clock_source, tone=_tone, state_word=_state_word, parts=PARTS
+            clock_source=_clock_source,
+            tone=_tone,
+            state_word=_state_word,
+            parts=PARTS,
+            has_clients=services.gateway is not None,
         )
         self._jinja.filters.update(
             iso=box.iso,
@@ -151,6 +155,10 @@ class Page:
             pretty_number=box.pretty_number,
             megabytes=_megabytes,
         )
+
+    def render(self, template: str, **view: Any) -> str:
+        """A page of another module, with what every page knows."""
+        return self._jinja.get_template(template).render(self._base() | view)
 
     async def parts(self) -> dict[str, str]:
         """The HTML of every part by its id."""

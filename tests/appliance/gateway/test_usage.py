@@ -80,6 +80,47 @@ async def test_usage_as_csv_has_the_same_rows(office: Any) -> None:
     assert rows == [{name: str(value) for name, value in row.items()} for row in body["rows"]]
 
 
+async def test_page_of_a_client_shows_its_traffic_money_and_troubles(office: Any) -> None:
+    client, key = await office.client("acme <b>", credit=100, low_mark=10)
+    for place in range(3):
+        await sent(office, key, str(place), "sending", "sent", "delivered", after_ms=400)
+    await office.call("POST", "/v1/webhooks", key, json={"url": "https://example.org/hook"})
+    await office.call("PUT", "/v1/groups/all", key)
+    body = {"name": "Term 2", "group": "all", "text": "x"}
+    await office.call("POST", "/v1/campaigns", key, json=body, idem="c")
+    for by, period in (("day", "2026-11-18"), ("hour", "2026-11-18 14:00")):
+        status, page = await office.call("GET", f"/clients/{client.id}?by={by}")
+        assert status == 200
+        for words in (period, "100.0%", "400 ms", "97", "https://example.org/hook", "Term 2", key[3:13]):
+            assert words in page, words
+        assert "<b>" not in page and key not in page
+    async with office.http.get(f"/clients/{client.id}/usage.csv") as answer:
+        assert "2026-11-18,normal,delivered,3,3,3" in await answer.text()
+        assert "attachment" in answer.headers["Content-Disposition"]
+
+
+async def test_page_lists_clients_and_the_front_page_leads_there(office: Any) -> None:
+    assert "outpost client add" in (await office.call("GET", "/clients"))[1]
+    client, _ = await office.client("acme")
+    status, page = await office.call("GET", "/clients")
+    assert status == 200 and f'href="/clients/{client.id}"' in page
+    assert 'href="/clients"' in (await office.call("GET", "/"))[1]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/clients/99", 404), ("/clients/1?by=week", 400)])
+async def test_page_of_no_client_or_of_a_wrong_period_is_a_problem(
+    office: Any, path: str, status: int
+) -> None:
+    await office.client("acme")
+    assert (await office.call("GET", path))[0] == status
+
+
+async def test_pages_of_clients_are_not_for_a_foreign_site(office: Any) -> None:
+    client, _ = await office.client("acme")
+    for path in ("/clients", f"/clients/{client.id}", f"/clients/{client.id}/usage.csv"):
+        assert (await office.call("GET", path, headers={"Host": "evil.example"}))[0] in (403, 421)
+
+
 @pytest.mark.parametrize(
     "query", ["from=yesterday", "by=week", "from=2026-11-18&until=2026-11-01", "from=2025-01-01&by=hour"]
 )
