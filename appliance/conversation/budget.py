@@ -6,6 +6,7 @@ TS 23.040 9.2.3.24 with an 8-bit concatenation reference.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ _BASIC: Final = frozenset(
     "¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED: Final = frozenset("\f^{}\\[~]|€")
+_FOREIGN: Final = re.compile(f"[^{re.escape(''.join(sorted(_BASIC | _EXTENDED)))}]")
 _LOOK_ALIKES: Final = str.maketrans(
     {
         "’": "'",
@@ -39,14 +41,15 @@ def tidy(text: str) -> str:
 
 def segments(text: str) -> int:
     """SMS that this text takes; an empty text takes one."""
-    if all(c in _BASIC or c in _EXTENDED for c in text):
-        sizes = [2 if c in _EXTENDED else 1 for c in text]
-        single, joined = 160, 153
+    if _FOREIGN.search(text) is None:
+        single, joined, wide = 160, 153, _EXTENDED
+        units = len(text) + sum(map(text.count, _EXTENDED))
     else:
-        sizes = [2 if c > "\uffff" else 1 for c in text]
-        single, joined = 70, 67
-    if sum(sizes) <= single:
+        single, joined, wide = 70, 67, None
+        units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    if units <= single:
         return 1
+    sizes = [2 if (c in wide if wide is not None else c > "\uffff") else 1 for c in text]
     count, room = 1, joined
     for size in sizes:  # neither an escape pair nor a surrogate pair is split
         if size > room:

@@ -89,15 +89,18 @@ def fold(text: str) -> str:
     return " ".join(text.split())
 
 
+# Thousands commas belong to the number, every other comma separates.
+_THOUSANDS: Final = re.compile(r"(?<=\d),(?=\d{3}\b)")
+
+
 def words(text: str) -> list[str]:
     """The folded words of a text, in order. Numbers split from letters, dates (12-05, 6:30) stay whole."""
-    folded = _split_prefix_numbers(fold(text))
-    return _WORD.findall(folded)
+    return list(_words(text))
 
 
-def _split_prefix_numbers(text: str) -> str:
-    # Thousands commas belong to the number, every other comma separates.
-    return re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+@lru_cache(maxsize=8192)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(_THOUSANDS.sub("", fold(text))))
 
 
 # -- Ethiopic written in Latin letters, so that one measure compares both scripts

@@ -394,12 +394,13 @@ class BookingLook:
         return self._towns
 
     def route(self, origin: str, destination: str) -> Route | None:
-        assert self.version >= 0
+        """The way, as of the last look at `version`: a turn looks once, at its beginning."""
+        assert self._version >= 0 or self.version >= 0
         return self._routes.get((origin, destination))
 
     def changes(self, origin: str, destination: str) -> list[str]:
         """Towns where one change of bus makes the way, the shortest whole way first."""
-        assert self.version >= 0
+        assert self._version >= 0 or self.version >= 0
         ways = [
             (route.km + onward.km, route.destination)
             for route in self._routes.values()

@@ -69,6 +69,7 @@ _TRACES: Final = (
     ("chat_person", "number", "alias, language, topic, banned_ms"),
     ("chat_block", "number", "at_ms"),
     ("chat_report", "reporter", "words, at_ms, state"),
+    ("contact", "number", "name, language, variables, consent_words, consent_how, consent_at_ms"),
 )
 
 
@@ -79,6 +80,7 @@ _DELETED: Final = (
     ("chat_block", "number"),
     ("chat_block", "other"),
     ("chat_person", "number"),
+    ("contact", "number"),
 )
 _RENAMED: Final = (
     ("booking", "holder"),
@@ -146,6 +148,11 @@ def erase(db: sqlite3.Connection, number: str, now_ms: int) -> dict[str, int]:
     )
     run("chat_pair", "UPDATE chat_pair SET ended_ms = ?, ended_by = '' WHERE ended_ms IS NULL AND id IN"
         " (SELECT pair_id FROM chat_member WHERE number = ?)", now_ms, number)  # fmt: skip
+    run(
+        "group_member",
+        "DELETE FROM group_member WHERE contact_id IN (SELECT id FROM contact WHERE number = ?)",
+        number,
+    )
     for table, column in _DELETED:
         run(table, f"DELETE FROM {table} WHERE {column} = ?", number)
     for table, column in _RENAMED:
