@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -14,7 +15,8 @@ from firmware_bridge.errors import BridgeError
 from firmware_bridge.modem import Modem
 
 if TYPE_CHECKING:
-    from appliance.server import Appliance
+    from appliance.outbound.service import OutboundService
+    from appliance.store.store import Store
 
 __all__ = ["Console"]
 
@@ -24,15 +26,28 @@ TRACED: Final = 20  # messages of one person that `trace` tells
 class Console:
     """The ops of `outpost send`, `trace`, `check`, `modems`, `ussd` and `at`."""
 
-    def __init__(self, box: Appliance) -> None:
-        self._box = box
+    def __init__(
+        self,
+        *,
+        store: Store,
+        outbound: OutboundService,
+        modems: Sequence[Modem],
+        region: str,
+        state: Callable[[], dict[str, Any]],
+    ) -> None:
+        """state: what `check` is told beside the modems, as plain data."""
+        self._store = store
+        self._outbound = outbound
+        self._modems = modems
+        self._region = region
+        self._state = state
 
     def handlers(self) -> dict[str, Handler]:
         return {
             "send": self._send,
             "trace": self._trace,
             "check": self._check,
-            "modems": self._modems,
+            "modems": self._all_modems,
             "ussd": self._ussd,
             "at": self._at,
         }
@@ -41,15 +56,13 @@ class Console:
         to, text, lane = request.get("to"), request.get("text"), request.get("lane", "normal")
         if not isinstance(to, str) or not isinstance(text, str) or not text:
             raise ControlError('send wants "to" and "text"')
-        number = normalise_number(to, self._box.config.conversation.region)
+        number = normalise_number(to, self._region)
         if number is None:
             raise ControlError(f"{to!r} is no mobile number; want one such as +251911234567")
         if lane not in list(Lane):
             raise ControlError(f"lane {lane!r} is unknown; known: {', '.join(Lane)}")
         try:
-            return {
-                "id": await self._box.outbound.send(Outbound(recipient=number, text=text, lane=Lane(lane)))
-            }
+            return {"id": await self._outbound.send(Outbound(recipient=number, text=text, lane=Lane(lane)))}
         except NoRoute as error:
             raise ControlError(str(error)) from error
 
@@ -58,34 +71,25 @@ class Console:
         kind, _, rest = what.rpartition(":")
         if rest.isdigit() and kind in ("", "in", "out") and len(rest) <= 12 and not what.startswith("+"):
             kinds = (kind,) if kind else ("out", "in")
-            lives = [await self._box.store.reader.run(views.life_of, each, int(rest)) for each in kinds]
+            lives = [await self._store.reader.run(views.life_of, each, int(rest)) for each in kinds]
             found = [life for life in lives if life is not None]
         else:
-            number = normalise_number(what, self._box.config.conversation.region)
+            number = normalise_number(what, self._region)
             if number is None:
                 raise ControlError(f"{what!r} is neither a message's id nor a number")
-            rows = await self._box.store.reader.run(views.messages_with, number, TRACED)
-            each_life = [await self._box.store.reader.run(views.life_of, row.kind, row.id) for row in rows]
+            rows = await self._store.reader.run(views.messages_with, number, TRACED)
+            each_life = [await self._store.reader.run(views.life_of, row.kind, row.id) for row in rows]
             found = [life for life in each_life if life is not None]
         return {"messages": [msgspec.to_builtins(life) for life in found]}
 
     async def _check(self, request: dict[str, Any]) -> dict[str, Any]:
-        snapshot = dict(self._box.dispatcher.snapshot())
-        return {
-            "modems": [_plain(health) for health in self._box.modem_healths()],
-            "http": {"listen": self._box.address},
-            "writer": self._box.store.writer.snapshot(),
-            "dispatcher": snapshot,
-            "lanes": self._box.page_lanes.get("lanes", []),
-            "now_ms": self._box.clock_ms(),
-            "clock": self._box.clock.state()._asdict(),
-        }
+        return {"modems": [_plain(modem.health) for modem in self._modems], **self._state()}
 
-    async def _modems(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _all_modems(self, request: dict[str, Any]) -> dict[str, Any]:
         return {
             "modems": [
                 {**_plain(modem.health), "history": [_plain(entry) for entry in modem.history]}
-                for modem in self._box.modems
+                for modem in self._modems
             ]
         }
 
@@ -110,9 +114,9 @@ class Console:
 
     def _named_modem(self, name: object) -> Modem:
         """The modem of that name; without a name, the only one there is."""
-        fitting = [modem for modem in self._box.modems if name in (None, modem.name)]
+        fitting = [modem for modem in self._modems if name in (None, modem.name)]
         if len(fitting) != 1:
-            known = ", ".join(modem.name for modem in self._box.modems) or "none is configured"
+            known = ", ".join(modem.name for modem in self._modems) or "none is configured"
             raise ControlError(f"which modem? known: {known}")
         return fitting[0]
 

@@ -118,10 +118,17 @@ class Appliance:
         undo.push_async_callback(self.webhooks.stop)
         undo.callback(store.feed.subscribe(lambda change: self.webhooks.wake()))
         await self._start_web([route.endpoint for route in routes if route.endpoint is not None])
+        console = Console(
+            store=store,
+            outbound=self.outbound,
+            modems=self.modems,
+            region=config.conversation.region,
+            state=self._state,
+        )
         control = ControlSocket(
             config.control_socket,
             {
-                **Console(self).handlers(),
+                **console.handlers(),
                 **desk.handlers(store, config, self.clock_ms),
                 "client": self._op_client,
             },
@@ -282,6 +289,17 @@ class Appliance:
     def modem_history(self, name: str) -> Sequence[Entry] | None:
         """What was seen of a modem and done to it, oldest first; None if there is none of that name."""
         return next((modem.history for modem in self.modems if modem.name == name), None)
+
+    def _state(self) -> dict[str, Any]:
+        """For `outpost check`: how this process is, as plain data."""
+        return {
+            "http": {"listen": self.address},
+            "writer": self.store.writer.snapshot(),
+            "dispatcher": dict(self.dispatcher.snapshot()),
+            "lanes": self.page_lanes.get("lanes", []),
+            "now_ms": self.clock_ms(),
+            "clock": self.clock.state()._asdict(),
+        }
 
     def makes_progress(self) -> bool:
         """What the watchdog asks: the loop runs, or nobody would ask; do the writer and each modem move?"""
