@@ -121,6 +121,8 @@ def _by_word(
         return [today + dt.timedelta(days=(weekday - today.weekday()) % 7 or 7)], False
     if "day" in values or "week" in values:
         count = number_of(tags[at - 1]) if at else None
+        if at and tags[at - 1].text == "a":
+            count = 1
         marked = (
             _has(tags, at + 1, "later", "in")
             or _has(tags, at - 2, "in", "from")
@@ -157,6 +159,11 @@ def _with_month(
     def number_at(position: int) -> int | None:
         if not 0 <= position < len(tags) or position in used:
             return None
+        if tags[position].kind == "numeric":  # 25-27 Nov: the first of the days
+            ends = _split(tags[position].values[0])
+            return ends[0] if ends is not None and len(ends) == 2 and ends[0] < ends[1] else None
+        if position > at and _has(tags, position + 1, "person", "seat", "ticket", "friend"):
+            return None
         return number_of(tags[position])
 
     for step in (-1, 1, -2, 2):
@@ -166,6 +173,11 @@ def _with_month(
         day = number_at(at + step)
         if day is None or not 1 <= day <= 31:
             continue
+        if step < 0 and _has(tags, at + step - 1, "filler", "to", "or"):  # 25 and 27 November
+            first = number_at(at + step - 2)
+            if first is not None and first < day and not _has(tags, at + step - 2, "person"):
+                used.add(at + step)
+                step, day = step - 2, first
         year = None
         for position in (at + 1, at + step + 1, at + step + 2):
             candidate = number_at(position)
