@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import queue
 import shutil
 import socket
 import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,8 +148,10 @@ class Handset:
         self._leaving = False
         self._error: str | None = None
         self._attached = threading.Event()  # the network has answered, or it never will: see _error
-        self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()  # "text" per text that came, for pipes
-        self._texts = 0
+        self._heard = threading.Condition()  # guards the three counts, for lines from a pipe
+        self._texts = 0  # that came
+        self._asked = 0  # to be sent
+        self._settled = 0  # of these: sent or refused
         self._sending: list[str] = []  # texts asked to be sent, in order, until their answer comes
 
     # --- life
@@ -181,25 +183,38 @@ class Handset:
                     return
                 self._typed(line)
             return
-        while not self._enough() and (line := self._screen.read()) is not None:
+        while (line := self._screen.read()) is not None:
             if line.strip():
                 self._screen.show(f"{time.strftime(CLOCK)} me: {line}")
+                before = self._texts
                 self._typed(line)
                 if not line.startswith("/"):
-                    self._listen_for_answer()
-        while not self._enough() and self._listen_for_answer():
-            pass
+                    self._until_text_after(before)
+        wanted = self._replies_wanted
+        if wanted is not None:
+            self._until(lambda: self._texts >= wanted and self._settled >= self._asked)
+            return
+        before = -1
+        while before != self._texts:
+            before = self._texts
+            self._until_text_after(before)
 
-    def _enough(self) -> bool:
-        return self._replies_wanted is not None and self._texts >= self._replies_wanted
+    def _until_text_after(self, before: int) -> None:
+        enough = self._replies_wanted
+        self._until(lambda: self._texts > before or (enough is not None and self._texts >= enough))
 
-    def _listen_for_answer(self) -> bool:
-        """Wait until a text comes; False when none came in the time allowed."""
-        try:
-            self._heard.get(timeout=self._wait_s)
-        except queue.Empty:
-            return False
-        return True
+    def _until(self, happened: Callable[[], bool]) -> None:
+        """Wait until it happens, but not longer than was allowed."""
+        with self._heard:
+            self._heard.wait_for(happened, self._wait_s)
+
+    def _count(self, what: str) -> None:
+        with self._heard:
+            if what == "text":
+                self._texts += 1
+            else:
+                self._settled += 1
+            self._heard.notify_all()
 
     # --- the network's side
 
@@ -245,6 +260,7 @@ class Handset:
             elif message.get("id") == "send":
                 text = self._sending.pop(0) if self._sending else ""
                 if "error" in message:
+                    self._count("refused")
                     self._screen.show(f"  ✗ not sent: {message['error']}: {text[:40]}", "31")
             elif "error" in message:
                 self._screen.show(f"  {message['error']}", "31")
@@ -264,11 +280,12 @@ class Handset:
         size = "" if count == 1 else f"  ({count} segments)"
         body = "\n".join(f"  {line}" for line in self._screen.fold(event["text"]))
         self._screen.show(f"{time.strftime(CLOCK)} {event['from']}:{size}\n{body}", "36")
-        self._texts += 1
-        self._heard.put("text")
+        self._count("text")
 
     def _show_tick(self, event: dict[str, Any]) -> None:
         """One tick: the network has it. Two: the other side has it."""
+        if event["state"] in ("sent", "failed"):
+            self._count(event["state"])
         match event["state"]:
             case "sent":
                 self._screen.show("  ✓ sent", "2")
@@ -309,6 +326,7 @@ class Handset:
             return
         self._screen.show(f"  {measure(text)}", "2")
         self._sending.append(text)
+        self._asked += 1
         self._request(op="send", id="send", to=self._to, text=text, **{"from": self._number})
 
     def _request(self, **request: Any) -> None:
