@@ -56,6 +56,7 @@ class Bench:
 
     async def _round(self, seed: int, kinds: tuple[str, ...]) -> list[str]:
         """One round; returns what was wrong, in lines."""
+        begun = time.monotonic()
         rng = random.Random(seed)
         folder = self.folder / f"round-{seed}"
         folder.mkdir()
@@ -92,7 +93,8 @@ class Bench:
         self.recoveries += box.recoveries[1:]
         if self.args.verbose or wrong:
             shown = ", ".join(f"{f.kind} {f.value}".strip() + f" at {f.at_s:.2f}" for f in faults)
-            print(f"seed {seed}: {'WRONG' if wrong else 'clean'}: {shown}", flush=True)
+            took_s = time.monotonic() - begun
+            print(f"seed {seed}: {'WRONG' if wrong else 'clean'} in {took_s:.0f} s: {shown}", flush=True)
         if wrong:
             print(f"  kept: {folder}")
         else:

@@ -18,7 +18,7 @@ __all__ = ["KINDS", "POINTS", "Fault", "Spoiler", "compile_library", "plan"]
 SOURCE: Final = Path(__file__).with_name("faulty.c")
 _CONTROL: Final = struct.Struct("=iiiiq")  # struct control of faulty.c
 
-# Named steps of the code (appliance/faults.py) at which the main process is killed.
+# Named steps of the code (appliance/faults.py) at which the process that passes them is killed.
 POINTS: Final = (
     "writer.before_begin",
     "writer.before_commit",
@@ -26,6 +26,9 @@ POINTS: Final = (
     "dispatcher.before_send",
     "dispatcher.results",
     "dispatcher.committed",
+    "worker.before_turn",
+    "worker.after_turn",
+    "store.accepted",
 )
 KINDS: Final = (
     "kill main", "kill worker", "kill both", "kill at a point", "freeze",

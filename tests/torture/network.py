@@ -49,6 +49,8 @@ class Network:
         reader, self._writer = await asyncio.open_unix_connection(str(socket), limit=1 << 20)
         self._tasks.append(asyncio.create_task(self._read(reader), name="network"))
         self.number = (await self.ask(op="state"))["modems"][0]["number"]
+        # An operator tries again after 30 s to an hour; a thousand rounds cannot wait for that.
+        await self.ask(op="network", retry_s=0.5, acknowledge_s=2.0)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
