@@ -24,6 +24,7 @@ from appliance.config import Config, ModemConfig
 from appliance.console import Console
 from appliance.control import ControlError, ControlSocket
 from appliance.conversation.phrases import PhraseErrors
+from appliance.conversation.receipts import load_wallets
 from appliance.conversation.shell import Shell
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit, StartRefused
@@ -78,6 +79,11 @@ class Appliance:
         self._shell = checked_shell(config)
         self.store = store = await Store.open(config.data_path)
         undo.push_async_callback(store.close)
+        wallets = load_wallets(config.payments.wallets)
+        # A wallet's own text is proof of a payment, so it gets a turn although nobody answers its sender.
+        store.admission.exempt = lambda inbound: (
+            inbound.channel.startswith("modem:") and wallets.is_wallet(inbound.sender)
+        )
         await self._load_timetable()
         await self._load_knowledge()
         routes = self._build_routes()
@@ -113,7 +119,12 @@ class Appliance:
             if route.channel is not None:
                 self.outbound.add(route.channel, parallel=route.parallel, limits=route.limits)
         await self._start_gateway()
-        self.webhooks = WebhookService(store, self.clock_ms, trusted=lambda: self.clock.trusted)
+        self.webhooks = WebhookService(
+            store,
+            self.clock_ms,
+            trusted=lambda: self.clock.trusted,
+            allow_private=config.gateway.webhooks_private,
+        )
         await self.webhooks.start()
         undo.push_async_callback(self.webhooks.stop)
         undo.callback(store.feed.subscribe(lambda change: self.webhooks.wake()))
@@ -189,6 +200,7 @@ class Appliance:
             timezone_minutes=config.conversation.timezone_minutes,
             choose=self.outbound.routing.choose,
             data_dir=config.data_path,
+            private_webhooks=config.gateway.webhooks_private,
         )
         self.gateway.hear(self._shell.opts)
         tidy = asyncio.create_task(self.gateway.tidy(), name="gateway tidy")
