@@ -32,14 +32,15 @@ def outpost(
     """The appliance on modem0, registered; gives its configuration."""
     config = tmp_path / "outpost.toml"
     config.write_text(CONFIG.format(folder=tmp_path, port=simulator.ports["modem0"]), encoding="utf-8")
-    log = open(tmp_path / "outpost.log", "wb")
-    program(sys.executable, "-m", "appliance", "run", "--config", config, cwd=ROOT, stdout=log, stderr=log)
-    wait_until(
-        lambda: simulator.call(lambda running: running.world.modems["modem0"].settings.cnmi.mt) == 1,
-        what="Outpost to set the modem up",
-    )
-    yield config
-    log.close()
+    with open(tmp_path / "outpost.log", "wb") as log:
+        program(
+            sys.executable, "-m", "appliance", "run", "--config", config, cwd=ROOT, stdout=log, stderr=log
+        )
+        wait_until(
+            lambda: simulator.call(lambda running: running.world.modems["modem0"].settings.cnmi.mt) == 1,
+            what="Outpost to set the modem up",
+        )
+        yield config
 
 
 def gammu(tmp_path: Path, port: Path, *command: str, text: str | None = None) -> str:
