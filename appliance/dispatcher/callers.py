@@ -62,7 +62,8 @@ class Callers:
         future: asyncio.Future[list[str] | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(inbound_id, []).append(future)
         try:
-            if inbound_id not in self._boxes.by_id:
+            elsewhere = inbound_id not in self._boxes.by_id
+            if elsewhere and inbound_id <= self._boxes.cursor:  # beyond the cursor it still waits on disk
                 given = await self._store.reader.run(turns.replies_given, inbound_id)
                 if not given.waiting and not future.done():
                     return given.answers if given.answers is not None else await self._take(inbound_id)
@@ -72,7 +73,7 @@ class Callers:
                 # The commit that gives us the replies is under way: leaving now would lose them.
                 await asyncio.wait((future,), timeout=COMMIT_PATIENCE_S)
             if not future.done():
-                return None
+                return await self._take(inbound_id) if elsewhere and not self._closed else None
             answers = future.result()
             return answers if answers is not None else await self._take(inbound_id)
         finally:
