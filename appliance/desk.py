@@ -1,4 +1,4 @@
-"""What the operator's desk asks of the running appliance: people, timetable, manifests.
+"""What the operator's desk asks of the running appliance: people, timetable, manifests, cancelled buses.
 
 Handlers for the control socket, one for each op. They read on a reader and write through the writer, as the
 rest of the appliance does.
@@ -13,19 +13,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from appliance.control import ControlError, Handler
+from appliance.conversation.dates import clock, day_short
+from appliance.conversation.kit import Kit
+from appliance.conversation.money import money
 from appliance.message import normalise_number
 from appliance.store import booking, people, timetable
 
 if TYPE_CHECKING:
     from appliance.config import Config
+    from appliance.store.outbound import QueuedRow
     from appliance.store.store import Store
 
 __all__ = ["handlers"]
 
 
-def handlers(store: Store, config: Config, clock_ms: Callable[[], int]) -> dict[str, Handler]:
-    """The ops `person`, `timetable` and `manifest`."""
+def handlers(
+    store: Store,
+    config: Config,
+    clock_ms: Callable[[], int],
+    offer: Callable[[list[QueuedRow]], object] = lambda rows: None,
+) -> dict[str, Handler]:
+    """The ops `person`, `timetable`, `manifest` and `cancel_bus`.
+
+    offer: takes rows that were queued to be sent now; without it they go out at the next sweep.
+    """
+    kit = Kit(msgspec.to_builtins(config))
 
     async def person(request: dict[str, Any]) -> dict[str, Any]:
         """{"do": "show" | "export" | "erase", "number"}."""
@@ -72,4 +87,35 @@ def handlers(store: Store, config: Config, clock_ms: Callable[[], int]) -> dict[
         )
         return {"departures": rows}
 
-    return {"person": person, "timetable": timetable_import, "manifest": manifest}
+    async def cancel_bus(request: dict[str, Any]) -> dict[str, Any]:
+        """{"date", "origin", "destination", "time"}: it does not run; all who have seats are told."""
+        date, origin, destination = (str(request.get(k, "")) for k in ("date", "origin", "destination"))
+        try:
+            day = dt.date.fromisoformat(date)
+            moment = dt.time.fromisoformat(str(request.get("time", "")))
+        except ValueError as error:
+            raise ControlError("want a date such as 2026-11-23 and a time such as 05:30") from error
+        where = (day.isoformat(), origin, destination, moment.hour * 60 + moment.minute)
+        now_ms = clock_ms()
+        notices = {}
+        towns = await store.reader.run(booking.town_names)
+        for ticket in await store.reader.run(booking.sold_tickets, *where, now_ms):
+            language = kit.phrases.of(ticket.language)
+            back = ticket.price_santim if ticket.state == "paid" else 0
+            notices[ticket.code] = kit.say(
+                ticket.language,
+                "booking.bus_cancelled",
+                origin=towns[ticket.origin][language.towns],
+                destination=towns[ticket.destination][language.towns],
+                date=day_short(day, language),
+                time=clock(where[3], language),
+                code=ticket.code,
+                price=money(back, language),
+            )
+        found, rows = await store.writer.run(booking.cancel_departure, *where, notices, now_ms)
+        if not found:
+            raise ControlError(f"no departure {origin}-{destination} at {request.get('time')} is in force")
+        offer(rows)
+        return {"told": len(rows)}
+
+    return {"cancel_bus": cancel_bus, "person": person, "timetable": timetable_import, "manifest": manifest}

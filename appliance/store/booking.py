@@ -16,9 +16,23 @@ from typing import Any, Final
 import msgspec
 
 from appliance.conversation.travel import Route, Ticket, Town, Trip, Waiter
+from appliance.message import Lane, Outbound
+from appliance.store import outbound
 from appliance.store.effects import EffectContext, EffectRefused, effect
+from appliance.store.outbound import QueuedRow, QueueKey
 
-__all__ = ["BookingLook", "close_expired", "find_ticket", "hold", "manifest", "pay", "release"]
+__all__ = [
+    "BookingLook",
+    "cancel_departure",
+    "close_expired",
+    "find_ticket",
+    "hold",
+    "manifest",
+    "pay",
+    "release",
+    "sold_tickets",
+    "town_names",
+]
 
 MAX_OPEN_HOLDS: Final = 3  # unpaid bookings of one person: nobody empties a bus without paying
 _DAY_MS: Final = 86_400_000
@@ -310,6 +324,84 @@ def find_ticket(db: sqlite3.Connection, code: str, now_ms: int) -> Ticket | None
     """The booking with that code, whatever became of it."""
     row = db.execute(_TICKET + " WHERE b.code = :code", {"code": code, "now": now_ms}).fetchone()
     return None if row is None else _ticket(row)
+
+
+def sold_tickets(
+    db: sqlite3.Connection, date: str, origin: str, destination: str, minute: int, now_ms: int
+) -> list[Ticket]:
+    """The bookings of one departure that are paid or held now."""
+    rows = db.execute(
+        f"{_TICKET} WHERE d.date = :date AND o.name_en = :origin AND t.name_en = :destination"
+        f" AND d.minute = :minute AND {_ALIVE} ORDER BY b.id",
+        {"date": date, "origin": origin, "destination": destination, "minute": minute, "now": now_ms},
+    )
+    return [_ticket(row) for row in rows]
+
+
+def town_names(db: sqlite3.Connection) -> dict[str, dict[str, str]]:
+    """Printed names of the towns, by their English name and the column a language prints."""
+    return {
+        row[0]: {"en": row[0], "am": row[1] or row[0], "om": row[2] or row[0]}
+        for row in db.execute("SELECT name_en, name_am, name_om FROM town")
+    }
+
+
+def cancel_departure(
+    db: sqlite3.Connection,
+    date: str,
+    origin: str,
+    destination: str,
+    minute: int,
+    notices: dict[str, str],
+    now_ms: int,
+) -> tuple[bool, list[QueuedRow]]:
+    """A departure does not run: nothing more is sold, what was paid is owed back whole, and all are told.
+
+    notices: the text for the holder of each booking, by its code. Returns whether there is such a departure,
+    and the rows to send. An op of the writer; doing it twice tells nobody again.
+    """
+    service = db.execute(
+        "SELECT s.id, t.timezone_minutes FROM service s JOIN route r ON r.id = s.route_id"
+        " JOIN town o ON o.id = r.origin_id JOIN town z ON z.id = r.destination_id"
+        " JOIN timetable t ON t.id = s.timetable_id"
+        " WHERE o.name_en = ? AND z.name_en = ? AND s.minute = ? AND s.retired = 0"
+        " AND ? BETWEEN s.valid_from AND s.valid_until",
+        (origin, destination, minute, date),
+    ).fetchone()
+    if service is None:
+        return False, []
+    db.execute(
+        "INSERT INTO departure (service_id, date, origin_id, destination_id, minute, departs_at_ms, seats,"
+        " fare_santim, state) SELECT s.id, ?, r.origin_id, r.destination_id, s.minute, ?, s.seats,"
+        " r.fare_santim, 'cancelled' FROM service s JOIN route r ON r.id = s.route_id WHERE s.id = ?"
+        " ON CONFLICT (service_id, date) DO UPDATE SET state = 'cancelled'",
+        (date, _departs_at_ms(date, minute, service[1]), service[0]),
+    )
+    queued = []
+    for code, text in notices.items():
+        row = db.execute(
+            "SELECT id, holder, state, price_santim FROM booking"
+            " WHERE code = ? AND state IN ('held', 'paid')",
+            (code,),
+        ).fetchone()
+        if row is None:
+            continue
+        ended = "cancelled" if row[2] == "paid" else "released"
+        db.execute(
+            "UPDATE booking SET state = ?, ended_at_ms = ?, reason = 'no bus' WHERE id = ?",
+            (ended, now_ms, row[0]),
+        )
+        if row[2] == "paid":
+            db.execute(
+                "INSERT INTO refund (booking_id, amount_santim, asked_ms) VALUES (?, ?, ?)",
+                (row[0], row[3], now_ms),
+            )
+        message = Outbound(recipient=row[1], text=text, lane=Lane.REPLY)
+        number = outbound.insert(db, message, now_ms)
+        queued.append(
+            QueuedRow(number, row[1], QueueKey(message.route, str(message.lane), message.client_id))
+        )
+    return True, queued
 
 
 def manifest(db: sqlite3.Connection, date: str, origin: str, destination: str) -> list[dict[str, Any]]:

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from appliance.store import effects
-from appliance.store.booking import BookingLook, close_expired, find_ticket
+from appliance.store.booking import (
+    BookingLook,
+    cancel_departure,
+    close_expired,
+    find_ticket,
+    sold_tickets,
+)
 from appliance.store.database import known_migrations
 from appliance.store.effects import EffectContext, EffectRefused
 from appliance.store.timetable import SAMPLE_FOLDER, TimetableErrors, import_folder, import_sample
@@ -282,3 +288,33 @@ def test_look_shows_no_departure_that_left(db: sqlite3.Connection) -> None:
 
 def test_look_changes_finds_the_shortest_way_round(db: sqlite3.Connection) -> None:
     assert BookingLook(db).changes("Hawassa", "Gondar")[0] == "Addis Ababa"
+
+
+def test_cancelled_departure_ends_all_owes_what_was_paid_and_tells_once(db: sqlite3.Connection) -> None:
+    hold(db, "AAAAA3", 1)
+    pay(db, "AAAAA3", 44_500)
+    hold(db, "AAAAA4", 2, SARA)
+    where = (DATE, "Addis Ababa", "Hawassa", 330)
+    tickets = sold_tickets(db, *where, NOW)
+    assert [ticket.code for ticket in tickets] == ["AAAAA3", "AAAAA4"]
+    notices = {ticket.code: f"no bus {ticket.code}" for ticket in tickets}
+    found, rows = cancel_departure(db, *where, notices, NOW)
+    assert found and [row.recipient for row in rows] == [ABEBE, SARA]
+    assert cancel_departure(db, *where, notices, NOW) == (True, [])
+    assert db.execute("SELECT state FROM booking ORDER BY id").fetchall() == [("cancelled",), ("released",)]
+    assert BookingLook(db).refund_owed("AAAAA3") == 44_500
+    assert BookingLook(db).trips("Addis Ababa", "Hawassa", DATE, NOW)[0].minute == 360
+    with pytest.raises(EffectRefused, match="gone"):
+        hold_cancelled(db)
+
+
+def hold_cancelled(db: sqlite3.Connection) -> None:
+    (number,) = db.execute("SELECT service_id FROM departure").fetchone()
+    do(
+        db, "booking.hold", service=number, date=DATE, seats=1, code="AAAAA6", language="en",
+        until_ms=NOW + 1, fare_santim=44_500,
+    )  # fmt: skip
+
+
+def test_cancel_of_a_departure_that_is_not_there_says_so(db: sqlite3.Connection) -> None:
+    assert cancel_departure(db, DATE, "Addis Ababa", "Hawassa", 331, {}, NOW) == (False, [])
