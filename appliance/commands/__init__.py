@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "ussd": Command("appliance.commands.ussd", "ask the network by a USSD code, such as the balance"),
     "person": Command("appliance.commands.person", "show, export or erase what is kept of a person"),
     "timetable": Command("appliance.commands.timetable", "bring a timetable, or see what it would change"),
+    "client": Command("appliance.commands.client", "make the businesses that send, their keys and credit"),
     "manifest": Command("appliance.commands.manifest", "list who travels on a departure"),
     "try": Command("appliance.commands.try_", "talk to a conversation in the terminal, without a modem"),
 }
