@@ -40,12 +40,16 @@ log = logging.getLogger(__name__)
 REOPEN_S: Final = (0.1, 0.3, 0.5, 1.0, 1.0, 2.0)  # then the last again: a replugged modem is back within 5 s
 HEARTBEAT_S: Final = 5.0
 OVERDUE_S: Final = 10.0  # a deadline of the dialogue missed by this much: the driver is stuck
+SILENT_STEP_S: Final = 60.0
+ASK_AGAIN_S: Final = 1.0
 SIM_RETRY_S: Final = 10.0
 PARKED_RETRY_S: Final = 60.0  # a person may have changed the SIM
 STOP_PATIENCE_S: Final = 2.0  # for the answer to a PDU already written
 DETAIL_S: Final = 300.0
 REPAIRS: Final = 6  # times that settings refused at the start are asked for again, REPAIR_S apart
 REPAIR_S: Final = 5.0
+BUSY_S: Final = 5.0  # a send so lately means that sending goes on
+BUSY_FACTOR: Final = 4
 QUIET_S: Final = 1.0
 QUIET_PATIENCE_S: Final = 60.0
 ANSWERED_LATELY_S: Final = 1.0  # an answer this fresh is as good as asking AT
@@ -107,6 +111,7 @@ class Driver:
         self._usb_path: str | None = None
         self._canary_sent: float | None = None
         self._rebind_due = False
+        self._climbed_at = float("-inf")
         self._listeners: list[Callable[[Urc], None]] = []
         self._up = False
 
@@ -227,15 +232,21 @@ class Driver:
         return max(pause_s, 5.0)
 
     def _climb_outside(self, reason: str, now: float) -> float:
-        """The next step when the line is gone: re-open, or pull the plug by software, or wait."""
+        """The next step when the line is gone: re-open, or pull the plug by software.
+
+        Asking again costs nothing and is no step, so it goes on all the time; the steps are taken a minute
+        apart.
+        """
+        if now - self._climbed_at < SILENT_STEP_S:
+            return ASK_AGAIN_S
+        self._climbed_at = now
         rung = self.ladder.next(Trouble.SILENT, reason, now=now, wall_ms=wall_ms())
         if rung is None:
-            # Nothing stronger is left for this hour; looking again costs nothing.
-            self._board.state("parked", reason, "check power and cable; tries the port again every minute")
-            return PARKED_RETRY_S
-        self._board.state("recovering", reason, rung.value)
+            self._board.state("parked", reason, "check power and cable; goes on asking")
+        else:
+            self._board.state("recovering", reason, rung.value)
         self._rebind_due = rung is Rung.REBIND
-        return min(30.0, 0.5 * float(2 ** min(self.ladder.count(rung, now=now), 6)))
+        return ASK_AGAIN_S
 
     # -- one life: from opening the port to losing it
 
@@ -408,8 +419,10 @@ class Driver:
                 detail_at = self._clock() + DETAIL_S
                 await self._details(line, startup)
             with contextlib.suppress(TimeoutError):
-                pause_s = self._poll_pause() if startup.complete or repairs >= REPAIRS else REPAIR_S
-                async with asyncio.timeout(min(pause_s, self.settings.poll_s)):
+                pause_s = self._poll_pause()
+                if not startup.complete and repairs < REPAIRS:
+                    pause_s = min(pause_s, REPAIR_S)
+                async with asyncio.timeout(pause_s):
                     await self._poll_now.wait()
             self._poll_now.clear()
             try:
@@ -418,6 +431,9 @@ class Driver:
                         await line.execute(basic())
                     await startup.poll_registration()
                     await startup.poll_signal()
+                    if await startup.settings_lost():
+                        self.ladder.note("settings lost", "+CNMI has changed", wall_ms=wall_ms())
+                        return Trouble.RESTARTED, "the modem has lost its settings"
                 async with line.turn(Urgency.HEALTH):
                     if facts.memory == facts.receiving:
                         await startup.poll_storage()
@@ -455,8 +471,12 @@ class Driver:
         return self.settings.sweep_s if facts.notify else min(10.0, self.settings.sweep_s)
 
     def _poll_pause(self) -> float:
-        """Quicker while the network is being waited for."""
-        return self.settings.poll_s if self.may_send else min(5.0, self.settings.poll_s)
+        """Quicker while the network is being waited for; slower while sends prove that all is well, since a
+        poll is six commands of up to 50 ms each."""
+        if not self.may_send:
+            return min(5.0, self.settings.poll_s)
+        busy = self._clock() - self._sent_at < BUSY_S and not self._failures
+        return self.settings.poll_s * (BUSY_FACTOR if busy else 1)
 
     async def _details(self, line: Line, startup: Startup) -> None:
         steps = [startup.poll_signal, startup.poll_operator, startup.network_clock]

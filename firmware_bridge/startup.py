@@ -76,6 +76,7 @@ class Facts:
     used: int | None = None
     total: int | None = None
     notify: str | None = None
+    notify_read: str = ""  # what +CNMI? said right after, to be compared with later
     csms: int = 0
     cmms: bool = False
     network_time_ms: int | None = None
@@ -288,7 +289,19 @@ class Startup:
         for form in notify_candidates(facts.profile.notify, offered):
             if await self._optional(basic(f"AT+CNMI={form}")) is not None:
                 facts.notify = form
+                facts.notify_read = await self._notify_now()
                 return
+
+    async def settings_lost(self) -> bool:
+        """True if +CNMI is no longer what it was: the modem restarted and told nobody, or it stopped
+        announcing because an acknowledgement was lost (TS 27.005 3.4.4)."""
+        before = self.facts.notify_read
+        now = await self._notify_now() if before else ""
+        return bool(now) and now != before
+
+    async def _notify_now(self) -> str:
+        found = response.values(await self._ask("AT+CNMI?"), "+CNMI")
+        return found[0].replace(" ", "") if found else ""
 
     async def smsc(self) -> None:
         found = await self._smsc_now()

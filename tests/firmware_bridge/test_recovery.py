@@ -302,3 +302,20 @@ async def test_modem_stop_in_mid_send_waits_for_the_answer(fake: Any, harness: A
     await harness.stop()
     assert await sending == 5
     assert modem.health.state == "parked"
+
+
+async def test_modem_that_lost_its_settings_and_told_nobody_is_initialised(
+    quick: None, fake: Any, harness: Any
+) -> None:
+    reading = "+CNMI: 2,1,0,1,0"
+    fake.on(r"AT\+CNMI\?", lambda f, line: f"{reading}\nOK")
+    modem = harness.start(fake.path, poll_s=0.05)
+    await harness.ready()
+    asked = fake.asked(r"AT\+CNMI\?")
+    await fake.until(lambda: fake.asked(r"AT\+CNMI\?") > asked + 2)
+    assert fake.asked(r"AT\+CMGF=0") == 1
+    reading = "+CNMI: 0,0,0,0,0"
+    await fake.until(lambda: fake.asked(r"AT\+CMGF=0") == 2)
+    reading = "+CNMI: 2,1,0,1,0"
+    await harness.until(lambda: any(e.step == "settings lost" for e in modem.history))
+    await harness.ready()
