@@ -38,6 +38,7 @@ from appliance.store import assistant, timetable
 from appliance.store.store import Store
 from appliance.web.app import make_app
 from appliance.web.services import Services, WebSettings
+from firmware_bridge.errors import BridgeError
 from firmware_bridge.ladder import Entry
 from firmware_bridge.modem import Modem, ModemHealth, ModemSettings
 from firmware_bridge.pin import FilePinRecord
@@ -46,7 +47,8 @@ __all__ = ["Appliance", "serve"]
 
 log = logging.getLogger(__name__)
 
-AIR_PATIENCE_S: Final = 1.6  # of the 3 s that stopping may take, for the message on the air
+AIR_PATIENCE_S: Final = 1.6  # of the 3 s that stopping may take, for the message on the air ...
+MODEM_PATIENCE_S: Final = 0.6  # ... and for the modems to close their ports
 WATCHDOG_IDLE_S: Final = 60.0  # a modem task that has not come round for so long is stuck
 
 
@@ -59,6 +61,7 @@ class Appliance:
         self.clock_ms = self.clock.now_ms
         self.address = ""  # where the page answers, once started
         self.modems: list[Modem] = []
+        self._modem_tasks: list[asyncio.Task[None]] = []
         self._undo = contextlib.AsyncExitStack()
         self.page_lanes: dict[str, Any] = {}
 
@@ -106,6 +109,7 @@ class Appliance:
             clock_ms=self.clock_ms,
             reply_route=self.outbound.routing.reply_route,
         )
+        undo.push_async_callback(self._stop_modems)
         await self.outbound.start()
         undo.push_async_callback(self.outbound.stop, AIR_PATIENCE_S)
         await self.dispatcher.start()
@@ -222,37 +226,44 @@ class Appliance:
             clock=self.clock,
             on_changes=self.outbound.publish,
         )
-        modem = Modem(
-            ModemSettings(
-                name=config.name,
-                port=config.port,
-                baud=config.baud,
-                pin=config.pin,
-                smsc=config.smsc,
-                profile=config.profile,
-                imei=config.imei,
-                iccid=config.iccid,
-                ussd_allow=config.ussd_allow,
-                canary_number=config.canary_number,
-                canary_s=config.canary_s,
-            ),
-            on_deliver=inbox.on_deliver,
-            on_status_report=inbox.on_status_report,
-            on_undecodable=inbox.on_undecodable,
-            on_change=self._modem_changed,
-            pins=FilePinRecord(self.config.data_path / "pins.json"),
-        )
+        try:
+            modem = Modem(
+                ModemSettings(
+                    name=config.name,
+                    port=config.port,
+                    baud=config.baud,
+                    pin=config.pin,
+                    smsc=config.smsc,
+                    profile=config.profile,
+                    imei=config.imei,
+                    iccid=config.iccid,
+                    ussd_allow=config.ussd_allow,
+                    canary_number=config.canary_number,
+                    canary_s=config.canary_s,
+                ),
+                on_deliver=inbox.on_deliver,
+                on_status_report=inbox.on_status_report,
+                on_undecodable=inbox.on_undecodable,
+                on_change=self._modem_changed,
+                pins=FilePinRecord(self.config.data_path / "pins.json"),
+            )
+        except BridgeError as error:  # a profile that does not exist, or cannot be read
+            raise StartRefused(Exit.USAGE, f"modem {config.name}: {error}") from error
         inbox.channel = channel = ModemChannel(modem, self.clock_ms)
         self.modems.append(modem)
         task = asyncio.create_task(modem.run(), name=f"modem {config.name}")
         self.outbound.add(channel, limits=limits)
+        self._modem_tasks.append(task)
 
-        async def stop() -> None:
-            await modem.stop()
+    async def _stop_modems(self) -> None:
+        """After the pumps have stopped: a PDU that was written still gets its answer, or is in doubt."""
+        if not self.modems:
+            return
+        await asyncio.gather(*(modem.stop() for modem in self.modems))
+        await asyncio.wait(self._modem_tasks, timeout=MODEM_PATIENCE_S)
+        for task in self._modem_tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        self._undo.push_async_callback(stop)
+        await asyncio.gather(*self._modem_tasks, return_exceptions=True)
 
     def _modem_changed(self, health: ModemHealth) -> None:
         if health.own_number:
