@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from firmware_bridge.at import response
 from firmware_bridge.at.command import basic
 from firmware_bridge.at.urc import Urc, UrcKind
+from firmware_bridge.canary import Canary
 from firmware_bridge.discovery import PortFinder, usb_path
 from firmware_bridge.errors import (
     AtError,
@@ -30,6 +30,7 @@ from firmware_bridge.line import Line, Urgency
 from firmware_bridge.pin import PinRecord, give_pin, pin_key
 from firmware_bridge.profiles import Profile, choose
 from firmware_bridge.startup import Facts, NoPduMode, SimTrouble, Startup
+from firmware_bridge.steps import radio_off_and_on, reset
 from firmware_bridge.usb import rebind
 from firmware_bridge.wire_log import WireLog
 
@@ -57,8 +58,6 @@ STORE_ALARM: Final = 0.8
 RESTARTS_ALARM: Final = 3  # an hour
 ONE_RESTART_S: Final = 30.0
 SENDS_FAIL: Final = 5  # one after the other, none of them the message's own fault
-CANARY_BACK_S: Final = 180.0
-RADIO_OFF_S: Final = 2.0
 RESET_LEAVES_S: Final = 4.0  # a reset modem's port vanishes in this time, or stays
 
 
@@ -88,14 +87,13 @@ class Driver:
         self.line: Line | None = None
         self.may_send = False
         self.ready = asyncio.Event()
-        self.canary_token: str | None = None
+        self.canary = Canary(settings.canary_number, settings.canary_s, canary)
         self.round_at = clock()
         self.last_traffic = clock()
         self.up_at = clock()
         self._board = board
         self._profiles = profiles
         self._pins = pins
-        self._canary = canary
         self._wire = wire
         self._recorder = recorder
         self._clock = clock
@@ -109,7 +107,6 @@ class Driver:
         self._unregistered_since: float | None = None
         self._finder = PortFinder(settings, clock=clock)
         self._usb_path: str | None = None
-        self._canary_sent: float | None = None
         self._rebind_due = False
         self._climbed_at = float("-inf")
         self._listeners: list[Callable[[Urc], None]] = []
@@ -136,7 +133,7 @@ class Driver:
         return lambda: self._listeners.remove(listener)
 
     def canary_is_back(self) -> None:
-        self.canary_token = self._canary_sent = None
+        self.canary.forget()
         self.last_traffic = self._clock()
 
     def stop(self) -> None:
@@ -390,17 +387,12 @@ class Driver:
             await self._bring_up(line, path)
             return
         if rung is Rung.RADIO:
-            async with line.turn(Urgency.HEALTH):
-                if await line.try_execute(basic("AT+CFUN=0", timeout_s=20.0)) is None:
-                    self.ladder.skipped("the modem refuses CFUN=0")
-                await asyncio.sleep(RADIO_OFF_S)
-                await line.try_execute(basic("AT+CFUN=1", timeout_s=20.0))
+            if not await radio_off_and_on(line):
+                self.ladder.skipped("the modem refuses CFUN=0")
             await self._bring_up(line, path)
             return
         if rung is Rung.RESET:
-            async with line.turn(Urgency.HEALTH):
-                if await line.try_execute(basic("AT+CFUN=1,1", timeout_s=10.0)) is None:
-                    await line.try_execute(basic("AT+CFUN=16", timeout_s=10.0))
+            await reset(line)
             await self._rest(RESET_LEAVES_S)
         if rung is Rung.REBIND:
             self._rebind_due = True
@@ -506,24 +498,15 @@ class Driver:
         if since is not None and self.facts.registration != 3 and now - since > self.ladder.proof_s:
             self._unregistered_since = now
             return Trouble.UNREGISTERED, f"not registered for {now - since:.0f} s"
-        if self._canary_sent is not None and now - self._canary_sent > CANARY_BACK_S:
-            self.canary_token = self._canary_sent = None
-            return Trouble.CANARY, f"the canary message did not come back in {CANARY_BACK_S:.0f} s"
+        if self.canary.is_lost(now=now):
+            return Trouble.CANARY, "the canary message did not come back"
         return None
 
     async def _mind_canary(self) -> None:
-        """After a long silence send a message to our own number: "OK" proves less than its coming back."""
-        number, now = self.settings.canary_number, self._clock()
-        if number is None or not self.may_send or self._canary_sent is not None:
-            return
-        if now - self.last_traffic < self.settings.canary_s:
-            return
-        self.canary_token = f"outpost canary {secrets.token_hex(6)}"
-        self._canary_sent = self.last_traffic = now
-        try:
-            await self._canary(self.canary_token)
-        except BridgeError as e:
-            log.warning("%s: canary not sent: %s", self.settings.name, e)
+        now = self._clock()
+        if self.may_send and self.canary.is_due(now=now, last_traffic=self.last_traffic):
+            self.last_traffic = now
+            await self.canary.fly(now=now)
 
     def _judge(self) -> None:
         """State from facts: what can be done with this modem now."""

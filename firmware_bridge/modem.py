@@ -235,7 +235,7 @@ class Modem:
         await self.send(submits(self.settings.canary_number, text, reference=0)[0])
 
     async def _deliver(self, received: Received) -> None:
-        token = self._driver.canary_token
+        token = self._driver.canary.token
         if token is not None and received.deliver.text == token:
             self._driver.canary_is_back()
             return

@@ -44,7 +44,7 @@ async def test_modem_in_noise_raises_nothing_foreign_and_recovers(
     monkeypatch.setattr("firmware_bridge.modem.STARTING_RETRY_S", 0.01)
     monkeypatch.setattr("firmware_bridge.driver.SIM_RETRY_S", 0.05)
     monkeypatch.setattr("firmware_bridge.driver.PARKED_RETRY_S", 0.05)
-    monkeypatch.setattr("firmware_bridge.driver.RADIO_OFF_S", 0.0)
+    monkeypatch.setattr("firmware_bridge.steps.RADIO_OFF_S", 0.0)
     monkeypatch.setattr("firmware_bridge.driver.RESET_LEAVES_S", 0.01)
     monkeypatch.setattr("firmware_bridge.ladder.Ladder._free", lambda self, rung, now: True)
     _hasten(monkeypatch)

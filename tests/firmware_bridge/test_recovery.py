@@ -160,7 +160,7 @@ async def test_modem_gone_silent_is_reopened_and_history_says_why(
 async def test_modem_whose_sends_all_fail_climbs_the_ladder(
     quick: None, fake: Any, harness: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("firmware_bridge.driver.RADIO_OFF_S", 0.0)
+    monkeypatch.setattr("firmware_bridge.steps.RADIO_OFF_S", 0.0)
     modem = harness.start(fake.path, poll_s=0.1)
     await harness.ready()
     fake.sent_answer = "+CMS ERROR: 300"
@@ -257,7 +257,7 @@ async def test_modem_unregistered_for_long_restarts_its_radio(
     quick: None, fake: Any, harness: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("firmware_bridge.ladder.Ladder.proof_s", 0.05)
-    monkeypatch.setattr("firmware_bridge.driver.RADIO_OFF_S", 0.0)
+    monkeypatch.setattr("firmware_bridge.steps.RADIO_OFF_S", 0.0)
     fake.on(r"AT\+CREG\?", "+CREG: 1,2\nOK")
     modem = harness.start(fake.path, poll_s=0.05)
     await fake.until(lambda: "AT+CFUN=1" in fake.seen)
@@ -269,7 +269,7 @@ async def test_modem_unregistered_for_long_restarts_its_radio(
 async def test_modem_canary_that_does_not_come_back_starts_the_ladder(
     quick: None, fake: Any, harness: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("firmware_bridge.driver.CANARY_BACK_S", 0.1)
+    monkeypatch.setattr("firmware_bridge.canary.BACK_S", 0.1)
     modem = harness.start(fake.path, poll_s=0.05, canary_number="+251911000001", canary_s=0.2)
     await fake.until(lambda: fake.pdus)
     await harness.until(lambda: any("canary" in e.reason for e in modem.history))
@@ -286,7 +286,7 @@ async def test_modem_canary_that_comes_back_is_nobodys_message(quick: None, fake
     fake.say('+CMTI: "SM",1')
     await fake.until(lambda: not fake.store)
     assert harness.received == []
-    assert modem._driver.canary_token is None
+    assert modem._driver.canary.token is None
 
 
 async def test_modem_stop_in_mid_send_waits_for_the_answer(fake: Any, harness: Any) -> None:
