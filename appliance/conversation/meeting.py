@@ -8,7 +8,9 @@ __all__ = ["Candidate", "Partner", "Standing"]
 
 
 class Partner(msgspec.Struct, frozen=True):
-    """The other one of a live pair. shares: who of the two said SHARE."""
+    """The other one of a live pair. shares: who of the two said SHARE.
+
+    told: this person knows that they are paired."""
 
     pair: int
     number: str
@@ -17,6 +19,7 @@ class Partner(msgspec.Struct, frozen=True):
     shares: bool
     i_share: bool
     last_ms: int
+    told: bool = True
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -32,9 +32,17 @@ def _pair_of(db: sqlite3.Connection, number: str) -> int | None:
 
 @effect("chat.wait")
 def wait(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> None:
-    """The sender waits for a partner; somebody in a pair keeps the pair. args: alias, language, topic."""
+    """The sender waits for a partner; somebody in a pair keeps the pair. args: alias, language, topic.
+
+    Whoever fits and waits already is paired with them here, where nobody can be quicker: many who come in one
+    moment are all matched. Both learn it at their next turn or alarm.
+    """
     _person(db, ctx, args)
     if _pair_of(db, ctx.sender) is None:
+        other = ChatLook(db).candidate(ctx.sender, args["language"], args["topic"], ctx.now_ms)
+        if other is not None:
+            _join(db, ctx, other.number, told=False)
+            return
         db.execute(
             "UPDATE chat_person SET waiting_ms = ? WHERE number = ? AND waiting_ms IS NULL",
             (ctx.now_ms, ctx.sender),
@@ -51,17 +59,29 @@ def pair(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> No
     ).rowcount
     if not free or other == ctx.sender or _pair_of(db, ctx.sender) is not None:
         raise EffectRefused("taken")
-    db.execute("UPDATE chat_person SET waiting_ms = NULL WHERE number = ?", (ctx.sender,))
+    _join(db, ctx, other, told=True)
+
+
+def _join(db: sqlite3.Connection, ctx: EffectContext, other: str, *, told: bool) -> None:
+    """Make a pair of the sender and `other`, neither of whom waits any more."""
+    db.execute("UPDATE chat_person SET waiting_ms = NULL WHERE number IN (?, ?)", (ctx.sender, other))
     pair_id = db.execute(
         "INSERT INTO chat_pair (began_ms, last_ms) VALUES (?, ?)", (ctx.now_ms, ctx.now_ms)
     ).lastrowid
     for side, (number, partner) in enumerate(((ctx.sender, other), (other, ctx.sender))):
         db.execute(
-            "INSERT INTO chat_member (number, pair_id, side) VALUES (?, ?, ?)", (number, pair_id, side)
+            "INSERT INTO chat_member (number, pair_id, side, told) VALUES (?, ?, ?, ?)",
+            (number, pair_id, side, int(told)),
         )
         db.execute(
             "INSERT INTO chat_met (pair_id, number, other) VALUES (?, ?, ?)", (pair_id, number, partner)
         )
+
+
+@effect("chat.told")
+def told(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> None:
+    """The sender was told that they are paired."""
+    db.execute("UPDATE chat_member SET told = 1 WHERE number = ?", (ctx.sender,))
 
 
 @effect("chat.leave")
@@ -137,7 +157,7 @@ class ChatLook:
         row = self._db.execute(
             "SELECT p.alias, p.topic, p.waiting_ms, coalesce(p.banned_ms, 0), m.pair_id, m.shares, o.number,"
             " o.shares, q.alias, q.language, c.last_ms, (SELECT count(*) FROM chat_met t JOIN chat_pair x"
-            " ON x.id = t.pair_id WHERE t.number = p.number AND x.began_ms > :since)"
+            " ON x.id = t.pair_id WHERE t.number = p.number AND x.began_ms > :since), coalesce(m.told, 1)"
             " FROM chat_person p LEFT JOIN chat_member m ON m.number = p.number"
             " LEFT JOIN chat_member o ON o.pair_id = m.pair_id AND o.number <> m.number"
             " LEFT JOIN chat_person q ON q.number = o.number LEFT JOIN chat_pair c ON c.id = m.pair_id"
@@ -148,7 +168,9 @@ class ChatLook:
             return Standing()
         partner = None
         if row[4] is not None:
-            partner = Partner(row[4], row[6], row[8], row[9], bool(row[7]), bool(row[5]), row[10])
+            partner = Partner(
+                row[4], row[6], row[8], row[9], bool(row[7]), bool(row[5]), row[10], bool(row[12])
+            )
         return Standing(row[0], row[1], row[2] is not None, partner, row[3], row[11])
 
     def candidate(self, number: str, language: str, topic: str, now_ms: int) -> Candidate | None:

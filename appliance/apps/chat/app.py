@@ -20,7 +20,8 @@ from appliance.conversation.turn import Effect, Event, Leaving, Reply, Session, 
 __all__ = ["ChatApp", "ChatView", "State"]
 
 MINUTE_MS: Final = 60_000
-REMATCH_MS: Final = 20_000  # two people who began to wait in the same moment find each other after this
+TOLD_MS: Final = 3_000  # somebody whom the store paired after "I look for somebody" learns it after this
+AGAIN_MS: Final = 300_000  # and looks again, should the first alarm have found nobody
 _BIRDS: Final = (
     "Ibis", "Crane", "Eagle", "Dove", "Hawk", "Heron", "Kite", "Lark", "Owl", "Robin", "Swift", "Wren",
     "Stork", "Finch", "Falcon", "Swan",
@@ -94,6 +95,7 @@ class _Talk:
 
     def run(self) -> Turn:
         event = self.event
+        self._tell_pair()
         heard = words(event.text)
         lexicon = self.app.kit.lexicon.exact
         whole = set(lexicon.get("".join(heard), {}))
@@ -128,7 +130,7 @@ class _Talk:
     def _finish(self) -> Turn:
         now = self.event.now_ms
         if self.state is State.WAITING:
-            self.wake_at_ms = now + REMATCH_MS if self.wake_at_ms is None else self.wake_at_ms
+            self.wake_at_ms = now + TOLD_MS if self.wake_at_ms is None else self.wake_at_ms
         elif self.state is State.TALKING and self.wake_at_ms is None:
             self.wake_at_ms = now + self.app.idle_ms
         session = msgspec.structs.replace(
@@ -144,6 +146,13 @@ class _Talk:
         text = self.app.kit.say(partner.language, key, **values)
         self.replies.append(Reply(text=text, to=partner.number))
 
+    def _tell_pair(self) -> None:
+        """The store paired them while they waited: say so before anything else."""
+        partner = self.standing.partner
+        if partner is not None and not partner.told:
+            self.effects.append(Effect(name="chat.told"))
+            self._say("chat.matched", alias=partner.alias)
+
     # -- coming and going
 
     def _woken(self) -> None:
@@ -151,7 +160,8 @@ class _Talk:
         partner = self.standing.partner
         if self.event.kind == "open":
             if partner is not None:
-                self._say("chat.matched", alias=partner.alias)
+                if partner.told:
+                    self._say("chat.matched", alias=partner.alias)
             elif self.state is State.WAITING:
                 self._say("chat.still_waiting")
             else:
@@ -181,8 +191,8 @@ class _Talk:
             "topic": topic,
         }
         other = self.look.candidate(self.session.sender, self.session.language, topic, self.event.now_ms)
-        # After two refusals others are quicker than we are: wait, and let the alarm try again.
-        if other is not None and self.event.attempt < 2:
+        # Somebody else was quicker: ask the store to pair us with whoever waits when our turn is written.
+        if other is not None and self.event.attempt == 0:
             self.effects.append(Effect(name="chat.pair", args={**mine, "other": other.number}))
             self._say("chat.matched", alias=other.alias)
             self._tell(other, "chat.matched", alias=mine["alias"])
@@ -192,7 +202,7 @@ class _Talk:
             self._say("chat.waiting")
             self.state = State.WAITING
         else:
-            self.wake_at_ms = self.event.now_ms + 15 * REMATCH_MS
+            self.wake_at_ms = self.event.now_ms + AGAIN_MS
 
     def _end_pair(self, told: str) -> None:
         if self.state is not State.IDLE:

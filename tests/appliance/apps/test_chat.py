@@ -150,3 +150,26 @@ def test_random_turns_with_crashes_keep_every_pair_whole(make_trial: Callable[..
         box.pass_time(box.now_ms + 400_000)
     check_pairs(box.db)
     assert waiting <= len(people)
+
+
+def test_two_who_come_in_one_moment_are_paired_by_the_store_and_told(
+    box: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one's look was made before the other waited: nobody is seen, the commit pairs them all the same."""
+    monkeypatch.setattr(box.looks["chat"], "candidate", lambda *args: None)
+    for person in (ABEBE, SARA):
+        assert box.text(person, "CHAT")[0].text.startswith("I look for somebody")
+    assert box.db.execute("SELECT count(*) FROM chat_member").fetchone() == (2,)
+    said = box.pass_time(box.now_ms + 5_000)
+    assert {sender for sender, reply in said if reply.text.startswith("You talk with")} == {ABEBE, SARA}
+    (reply,) = box.text(ABEBE, "hello")
+    assert reply.to == SARA
+    check_pairs(box.db)
+
+
+def test_text_before_the_news_of_the_pair_brings_both(box: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(box.looks["chat"], "candidate", lambda *args: None)
+    box.text(ABEBE, "CHAT")
+    box.text(SARA, "CHAT")
+    news, relayed = box.text(ABEBE, "hello?")
+    assert news.text.startswith("You talk with") and relayed.to == SARA
