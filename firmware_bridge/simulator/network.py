@@ -25,6 +25,7 @@ __all__ = ["Message", "Network", "NetworkSettings", "Outcome", "Refused", "Subsc
 _DEFAULT_VALIDITY_S: Final = 3 * 24 * 3600.0
 # How soon an SC tries again after the handset had no room or did not answer. Real ones begin at minutes.
 RETRY_S: Final = (30.0, 60.0, 300.0, 900.0, 3600.0)
+_DUPLICATE: Final = 197  # TP-FCS 0xC5, "duplicate SM", as +CMS ERROR shows it (TS 23.040 9.2.3.22)
 _MAX_HELD_PER_NUMBER: Final = 100_000  # a subscriber's mailbox; the bound is there so that a loop shows
 
 
@@ -246,6 +247,8 @@ class Network:
         if fault is not None and fault.do == "refuse":
             self.counts["refused"] += 1
             raise Refused(fault.code)
+        if submit.reject_duplicates and self._holds_already(sender, recipient, mr):
+            raise Refused(_DUPLICATE)
         self.counts["accepted"] += 1
         if fault is not None and fault.do == "lie":
             self.counts["lost"] += 1
@@ -254,6 +257,13 @@ class Network:
         message = self._hold(sender, submit, mr, self.timeline.utc_ms, expires_at, on_state)
         self._tell("accepted", message)
         return message
+
+    def _holds_already(self, sender: str, recipient: str, mr: int) -> bool:
+        """TP-RD (TS 23.040 9.2.3.25): the SC still holds one with the same TP-MR from and for the same."""
+        mailbox = self._mailboxes.get(recipient)
+        return mailbox is not None and any(
+            isinstance(item, Message) and (item.sender, item.mr) == (sender, mr) for item in mailbox.items
+        )
 
     def _hold(
         self,

@@ -157,10 +157,6 @@ class Radio:
         elif state in ("absent", "failed"):
             self._set_status(IDLE)
 
-    def be_busy(self, seconds: float) -> None:
-        """The SIM answers "busy" for a while."""
-        self._sim_busy_until = self._modem.timeline.now + seconds
-
     # --- sending
 
     def send(self, submit: Submit, answer: str) -> None:

@@ -184,3 +184,27 @@ def test_phone_parts_in_any_order_are_one_text(bench: Any) -> None:
     bench.wait(0.0)
 
     assert bench.texts() == ["w" * 200 + "x" * 200]
+
+
+def test_network_tp_rd_refuses_what_it_still_holds(bench: Any) -> None:
+    sim = bench.world.modems["modem0"].sim
+    (submit,) = submits(PHONE, "once", reject_duplicates=True)
+    first = bench.submit("modem0", submit)
+    sim.last_mr = -1
+    again = bench.submit("modem0", submit)
+    bench.phone(PHONE)
+    bench.wait(0.0)
+    sim.last_mr = -1
+    afterwards = bench.submit("modem0", submit)
+
+    assert (first[-1], again, afterwards[-1]) == ("OK", ["+CMS ERROR: 197"], "OK")
+
+
+def test_world_outputs_name_the_modem_and_keep_the_pieces(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench(2)
+    bench.write("modem1", b"AT+CSQ\r")
+
+    assert list(bench.world.outputs()) == [
+        ("modem1", b"\r\n+CSQ: 20,99\r\n"),
+        ("modem1", b"\r\nOK\r\n"),
+    ]
