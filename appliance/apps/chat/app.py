@@ -105,7 +105,7 @@ class _Talk:
             self._partner_gone()
         elif not text_is_mine:
             self._woken()
-        elif "chat_next" in whole and self.state is not State.IDLE:
+        elif "chat_next" in whole:
             self._end_pair("chat.partner_left")
             self._join(self.standing.topic)
         elif whole & {"chat_leave", "stop_idle", "cancel"} and self.state is not State.IDLE:

@@ -167,7 +167,7 @@ def test_two_who_come_in_one_moment_are_paired_by_the_store_and_told(
     check_pairs(box.db)
 
 
-def test_text_before_the_news_of_the_pair_brings_both(box: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_before_the_news_brings_both(box: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(box.looks["chat"], "candidate", lambda *args: None)
     box.text(ABEBE, "CHAT")
     box.text(SARA, "CHAT")
