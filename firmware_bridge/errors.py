@@ -131,7 +131,7 @@ class CmsError(AtError):
     """The modem answered +CMS ERROR (TS 27.005 3.2.5).
 
     code: the number as given, or None when the modem gave an unknown text. remedies: what to do, best first
-    (MODEMS.md section 7). ambiguous: the code came after the PDU and leaves open whether the message went
+    (`at/result_codes.py`). ambiguous: the code came after the PDU and leaves open whether the message went
     out.
     """
 

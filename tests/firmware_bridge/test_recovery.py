@@ -319,3 +319,15 @@ async def test_modem_that_lost_its_settings_and_told_nobody_is_initialised(
     reading = "+CNMI: 2,1,0,1,0"
     await harness.until(lambda: any(e.step == "settings lost" for e in modem.history))
     await harness.ready()
+
+
+async def test_modems_that_share_an_imei_both_work(
+    fake: Any, fake_too: Any, harness: Any, harness_too: Any
+) -> None:
+    """Clones do, and emulators that nobody told apart."""
+    first = harness.start(fake.path, name="m0")
+    second = harness_too.start(fake_too.path, name="m1")
+    await harness.ready()
+    await harness_too.ready()
+    assert first.health.imei == second.health.imei
+    assert (await first.send(one()), await second.send(one())) == (1, 1)

@@ -6,6 +6,7 @@ No exception but our own for our own misuse, no unbounded buffer, no state witho
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from firmware_bridge.at.command import AtCommand, basic
 from firmware_bridge.at.dialogue import AtDialogue, Completed, Prompted, Silent, TimedOut, Urc, Write
 from firmware_bridge.at.lexer import MAX_LINE, Lexer
 from firmware_bridge.at.states import AtState
+from firmware_bridge.transcript import Transcript
 
 PDU = "07915219010000F0040B915219112233F300006211223173012104D3E6B03B"
 SEEDS = [
@@ -27,6 +29,13 @@ SEEDS = [
     b"\r\n+CMS ERROR: 500\r\n",
     b'\r\n+CREG: 2,1,"00C3","BEEF",7\r\n\r\nOK\r\n',
     b"\r\nRING\r\n\r\nNO CARRIER\r\n",
+]
+# What real modems and faithful copies of them said, as recorded beside the start-up tests.
+SEEDS += [
+    piece.data
+    for path in sorted((Path(__file__).parents[1] / "transcripts").glob("*.txt"))
+    for piece in Transcript.read(path).pieces
+    if piece.direction == "<"
 ]
 COMMANDS = [
     basic("AT+CSQ"),
