@@ -22,7 +22,7 @@ class Network:
     carried: texts that arrived, by number of the phone; sent: how many texts each phone has sent for good.
     """
 
-    def __init__(self, folder: Path, *, radio_s: float, seed: int) -> None:
+    def __init__(self, folder: Path, *, radio_s: float, acknowledge_s: float, seed: int) -> None:
         self.modem = folder / "modem0"
         self.number = ""
         self.carried: dict[str, list[str]] = defaultdict(list)
@@ -31,6 +31,7 @@ class Network:
         self.failed: list[str] = []
         self.on_text: dict[str, Callable[[str], None]] = {}
         self._folder, self._radio_s, self._seed = folder, radio_s, seed
+        self._acknowledge_s = acknowledge_s
         self._process: asyncio.subprocess.Process | None = None
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next = 0
@@ -50,7 +51,7 @@ class Network:
         self._tasks.append(asyncio.create_task(self._read(reader), name="network"))
         self.number = (await self.ask(op="state"))["modems"][0]["number"]
         # An operator tries again after 30 s to an hour; a thousand rounds cannot wait for that.
-        await self.ask(op="network", retry_s=0.5, acknowledge_s=2.0)
+        await self.ask(op="network", retry_s=0.5, acknowledge_s=self._acknowledge_s)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
