@@ -155,7 +155,7 @@ def test_random_turns_with_crashes_keep_every_pair_whole(make_trial: Callable[..
 def test_two_who_come_in_one_moment_are_paired_by_the_store_and_told(
     box: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each one's look was made before the other waited: nobody is seen, the commit pairs them all the same."""
+    """Each one's look was made before the other waited: nobody is seen, yet they are paired."""
     monkeypatch.setattr(box.looks["chat"], "candidate", lambda *args: None)
     for person in (ABEBE, SARA):
         assert box.text(person, "CHAT")[0].text.startswith("I look for somebody")
