@@ -94,21 +94,26 @@ def doubt(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str, ac
 def _tell_client(db: sqlite3.Connection, outbound_id: int, now_ms: int, actor: str) -> None:
     """Write the event of a client's message into the webhook outbox, in this transaction."""
     row = db.execute(
-        "SELECT client_id, recipient, state, reason, lane, segments, attempts, doubted"
-        " FROM outbound WHERE id = ?",
+        "SELECT o.client_id, o.recipient, o.state, o.reason, o.lane, coalesce(m.segments, o.segments),"
+        " o.attempts, o.doubted, coalesce(m.reference, ''), coalesce(m.units, 0)"
+        " FROM outbound o LEFT JOIN client_message m ON m.outbound_id = o.id WHERE o.id = ?",
         (outbound_id,),
     ).fetchone()
-    client_id, recipient, state, reason, lane, segments, attempts, doubted = row
+    client_id, recipient, state, reason, lane, segments, attempts, doubted, reference, units = row
     if not client_id:
         return
     data = {
         "id": f"out_{outbound_id}",
+        "reference": reference,
         "to": recipient,
         "status": state,
+        "reference": reference,
         "reason": reason,
         "said_by": actor,
         "lane": lane,
         "segments": segments,
+        "units": units,
+        "units": units,
         "attempts": attempts,
         "may_be_double": bool(doubted),
     }

@@ -330,3 +330,20 @@ async def test_low_credit_is_told_once_by_webhook(office: Any) -> None:
     )
     assert [kind for kind, _ in events] == ["credits.low"]
     assert '"balance":2' in events[0][1]
+
+
+async def test_event_of_a_message_gives_the_clients_own_reference_back(office: Any) -> None:
+    import json
+
+    from appliance.store import webhooks
+
+    _, key = await office.client("acme")
+    await office.write(webhooks.add_endpoint, 1, "http://x", "", webhooks.new_secret(), 0)
+    await office.call("POST", "/v1/messages", key, json=sms(reference="order-7"), idem="1")
+    await office.move(1, "expired")
+    (body,) = await office.store.reader.run(
+        lambda db: [row[0] for row in db.execute("SELECT body FROM webhook_event")]
+    )
+    data = json.loads(body)["data"]
+    assert (data["id"], data["status"], data["reference"]) == ("out_1", "expired", "order-7")
+    assert (data["segments"], data["units"]) == (1, 1)
