@@ -260,7 +260,8 @@ def candidates(port: str) -> Callable[[], list[str]]:
 
 async def probe(path: str, baud: int = 115200, *, timeout_s: float = PROBE_S) -> Found | None:
     """Ask a port who it is; None if it does not talk AT. Raises PortBusy or PortUnusable."""
-    if others_holding(path):
+    # /proc of a busy machine takes tens of milliseconds, which the loop does not have.
+    if await asyncio.to_thread(others_holding, path):
         return None
     line = Line(on_urc=lambda code: None, on_broken=lambda why: None)
     await line.open(path, baud)
