@@ -200,7 +200,10 @@ def change_campaign(
         "UPDATE campaign SET"
         " state = CASE WHEN :state = 'running' AND start_at_ms > :now THEN 'scheduled' ELSE :state END,"
         " reason = :reason, next_slice_ms = max(start_at_ms, :now), ended_at_ms = :ended"
-        f" WHERE id = :id AND client_id = :client AND state IN ({held})",
+        f" WHERE id = :id AND client_id = :client AND (state IN ({held})"
+        # What is done may still have messages that wait, and they can be taken back.
+        " OR (state = 'done' AND :state = 'cancelled' AND EXISTS (SELECT 1 FROM campaign_progress"
+        " WHERE campaign_id = :id AND state = 'queued' AND messages > 0)))",
         {
             "state": state,
             "reason": "" if state == "running" else f"by {actor}",
@@ -278,7 +281,7 @@ def commit_slice(db: sqlite3.Connection, part: Slice, now_ms: int) -> SliceDone:
         elif each.recipient in stopped:
             opted_out += 1
         elif units + (cost := prices[each.recipient] * each.segments) > balance:
-            state, reason = "paused", f"the credit does not reach: the next message costs {cost} units"
+            state, reason = "paused", f"the credit does not reach: the next message needs {cost}"
             break
         else:
             units += cost

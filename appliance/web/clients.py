@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
@@ -37,6 +38,7 @@ _TONES: Final = {
     "done": "good",
     "cancelled": "quiet",
 }
+_NOTHING: Final = {"gone": 0, "failed": 0}
 _GONE_OUT: Final = ("sent", "delivered", "unknown")
 
 
@@ -92,12 +94,15 @@ class ClientPages:
         if client is None:
             return None
         now_ms = self._services.clock_ms()
-        periods = _periods(self._volume(db, client_id, by))
+        known = {row["period"]: row for row in _periods(self._volume(db, client_id, by))}
+        offset = self._services.settings.timezone_minutes
+        slots = _slots(now_ms, offset, by)
+        periods = [known[slot] for slot in slots if slot in known]
         return {
             "client": client,
             "facts": _facts(client),
             "periods": list(reversed(periods)),
-            "chart": _chart(periods),
+            "chart": _chart([known.get(slot, _NOTHING) for slot in slots]),
             "lanes": analytics.lane_figures(db, client_id, now_ms - _SHOWN[by], now_ms + 1),
             "keys": [key for key in ops.keys_of(db, client_id) if _works(key, now_ms)],
             "hooks": _hooks(db, client_id),
@@ -138,6 +143,13 @@ def _hooks(db: sqlite3.Connection, client_id: int) -> list[tuple[Any, ...]]:
         " ORDER BY e.id",
         (client_id,),
     ).fetchall()
+
+
+def _slots(now_ms: int, offset_minutes: int, by: str) -> list[str]:
+    """The names of all periods of the time that is shown, also of those in which nothing was sent."""
+    step, form = (_DAY_MS, "%Y-%m-%d") if by == "day" else (3_600_000, "%Y-%m-%d %H:00")
+    places = range(now_ms - _SHOWN[by], now_ms + 1, step)
+    return [datetime.fromtimestamp(at / 1000 + offset_minutes * 60, UTC).strftime(form) for at in places]
 
 
 def _periods(rows: Sequence[Volume]) -> list[dict[str, Any]]:

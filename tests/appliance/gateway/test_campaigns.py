@@ -31,7 +31,9 @@ async def crowd(office: Any, key: str, count: int, **fields: Any) -> None:
 
 async def campaign(office: Any, key: str, **fields: Any) -> str:
     body = {"name": "news", "group": "all", "text": "Hello", "per_minute": 60_000, **fields}
-    status, made = await office.call("POST", "/v1/campaigns", key, json=body, idem="campaign")
+    status, made = await office.call(
+        "POST", "/v1/campaigns", key, json=body, idem=str(fields.get("name", "campaign"))
+    )
     assert status == 201, made
     return str(made["id"])
 
@@ -186,6 +188,23 @@ async def test_campaign_cancelled_takes_its_queued_messages_back(office: Any) ->
     assert (await look(office, key, what))["messages"] == {"sent": 1, "cancelled": 9}
     assert (await office.call("GET", "/v1/credits", key))[1]["balance"] == 99
     assert (await office.call("POST", f"/v1/campaigns/{what}/resume", key))[0] == 409
+    await office.books()
+
+
+async def test_campaign_done_is_cancelled_while_messages_of_it_wait(office: Any) -> None:
+    _, key = await office.client("acme", credit=100)
+    await crowd(office, key, 2)
+    what = await campaign(office, key)
+    await run(office)
+    assert (await look(office, key, what))["status"] == "done"
+    assert (await office.call("POST", f"/v1/campaigns/{what}/cancel", key))[0] == 200
+    await run(office)
+    assert (await look(office, key, what))["messages"] == {"cancelled": 2}
+    again = await campaign(office, key, name="again")
+    await run(office)
+    await office.move(3, "sending", "sent")
+    await office.move(4, "sending", "sent")
+    assert (await office.call("POST", f"/v1/campaigns/{again}/cancel", key))[0] == 409
     await office.books()
 
 
