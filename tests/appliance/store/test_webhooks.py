@@ -139,6 +139,12 @@ def test_paused_endpoint_keeps_what_it_is_owed(db: sqlite3.Connection) -> None:
 def test_states_of_a_clients_message_are_told_in_order(db: sqlite3.Connection) -> None:
     mine = outbound.insert(db, Outbound(recipient="+251911223344", text="x", client_id=1), NOW)
     boxes = outbound.insert(db, Outbound(recipient="+251911223344", text="x"), NOW)
+    db.execute("INSERT INTO client (id, name, balance, created_at_ms) VALUES (1, 'acme', 9, 0)")
+    db.execute(
+        "INSERT INTO client_message (outbound_id, client_id, reference, encoding, segments, units)"
+        " VALUES (?, 1, 'order 7', 'gsm7', 1, 2)",
+        (mine,),
+    )
     for number in (mine, boxes):
         outbound.claim(db, number, channel="modem:a", now_ms=NOW, modem="sim", turn=number)
         sent = outbound.PartResult(outbound_id=number, sequence=1, attempt=1, outcome="sent", tp_mr=number)
@@ -149,4 +155,5 @@ def test_states_of_a_clients_message_are_told_in_order(db: sqlite3.Connection) -
         ("message.sent", f"out_{mine}"),
         ("message.delivered", f"out_{mine}"),
     ]
+    assert {(body["data"]["reference"], body["data"]["units"]) for body in bodies} == {("order 7", 2)}
     assert due(db) == [1]
