@@ -5,7 +5,7 @@ A browser that comes from another site's page is refused (`check_same_origin`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -62,6 +62,7 @@ class Forms:
     async def send_form(self, request: web.Request) -> web.StreamResponse:
         """An empty form for a message."""
         check_page(request, self._services.settings)
+        self._need_send()
         return self._html(self._page().send(), 200)
 
     async def send(self, request: web.Request) -> web.StreamResponse:
@@ -69,8 +70,7 @@ class Forms:
         settings = self._services.settings
         check_page(request, settings)
         check_same_origin(request, settings)
-        if self._services.send is None:
-            raise Problem(404, "not-found", "Nothing can be sent from here.")
+        send = self._need_send()
         fields = await request.post()
         to, text = str(fields.get("to", "")), str(fields.get("text", "")).replace("\r\n", "\n").strip()
         number = normalise_number(to, settings.region)
@@ -81,8 +81,13 @@ class Forms:
                 else f"A message is 1 to {LONGEST_SEGMENTS} SMS long."
             )
             return self._html(self._page().send(to, text, fault), 400)
-        outbound_id = await self._services.send(Outbound(recipient=number, text=text, lane=Lane.NORMAL))
+        outbound_id = await send(Outbound(recipient=number, text=text, lane=Lane.NORMAL))
         return web.Response(status=303, headers={"Location": f"/messages/out/{outbound_id}"})
+
+    def _need_send(self) -> Callable[[Outbound], Awaitable[int]]:
+        if self._services.send is None:
+            raise Problem(404, "not-found", "Nothing can be sent from here.")
+        return self._services.send
 
     async def _shown(self, status: int, fault: str = "") -> web.Response:
         rows = await self._services.store.reader.run(open_questions, SHOWN)

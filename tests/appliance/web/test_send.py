@@ -59,5 +59,6 @@ async def test_send_from_another_site_or_elsewhere_is_403(bench: Any, sent: list
 
 async def test_send_is_not_offered_where_nothing_can_be_sent(bench: Any) -> None:
     assert "Send one" not in await (await bench.client.get("/")).text()
+    assert (await bench.client.get("/send")).status == 404
     answer = await bench.client.post("/send", data={"to": "0911234567", "text": "x"})
     assert answer.status == 404
