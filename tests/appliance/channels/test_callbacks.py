@@ -147,6 +147,14 @@ async def test_opt_out_at_the_provider_reaches_the_local_list(box: Box) -> None:
     assert await box.rows("SELECT number, opted_out_ms FROM person") == [(NUMBER, NOW)]
 
 
+async def test_report_of_a_blacklisted_person_fails_and_reaches_the_local_list(box: Box) -> None:
+    number = await box.put_sent("ATXid_1")
+    form = {"id": "ATXid_1", "status": "Failed", "phoneNumber": NUMBER, "failureReason": "UserInBlacklist"}
+    assert (await box.client.post(AT + "/report", data=form)).status == 200
+    assert await box.state(number) == "failed"
+    assert await box.rows("SELECT number FROM person WHERE opted_out_ms IS NOT NULL") == [(NUMBER,)]
+
+
 async def test_json_callback_is_read(box: Box) -> None:
     answer = await box.client.post(
         "/callbacks/tp/s3cret-of-tp/inbound", json={"from": NUMBER, "text": "hi", "id": 12}

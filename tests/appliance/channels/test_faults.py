@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,21 @@ FAULTS = [
 SID, TOKEN = "AC00000000000000000000000000000001", "token-of-a-test"
 
 
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(tmp_path)
+    yield store
+    await store.close()
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_vendors_that_fail_at_random_lose_and_double_nothing_unmarked(
-    tmp_path: Path, session: aiohttp.ClientSession, seed: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, session: aiohttp.ClientSession, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("appliance.outbound.service.SWEEP_S", 0.02)
     monkeypatch.setattr("appliance.outbound.routing.PROVIDER_PATIENCE_S", 0.0)
     monkeypatch.setattr("appliance.outbound.whole.NOT_SENT_PAUSE_S", 0.01)
     chance, at = random.Random(seed), [NOW]
-    store = await Store.open(tmp_path)
     service = OutboundService(store, lambda: at[0], seed=seed)
     await service.start()
     async with AfricasTalkingEmulator("k") as first, TwilioEmulator(SID, TOKEN) as second:
@@ -72,7 +79,6 @@ async def test_vendors_that_fail_at_random_lose_and_double_nothing_unmarked(
         taken = Counter(each["message"] for each in first.accepted)
         taken.update(each["Body"] for each in second.accepted)
     await service.stop(1.0)
-    await store.close()
     assert len(rows) == MESSAGES
     for text, state, doubted in rows:
         # `unknown` is the end of a doubt in these lanes: it may or may not have gone out, and says so.
@@ -84,9 +90,8 @@ async def test_vendors_that_fail_at_random_lose_and_double_nothing_unmarked(
 
 
 async def test_rate_of_a_route_stays_under_the_vendors_limit(
-    tmp_path: Path, session: aiohttp.ClientSession
+    store: Store, session: aiohttp.ClientSession
 ) -> None:
-    store = await Store.open(tmp_path)
     service = OutboundService(store, lambda: NOW, seed=1)
     await service.start()
     async with AfricasTalkingEmulator("k") as vendor:
@@ -102,14 +107,13 @@ async def test_rate_of_a_route_stays_under_the_vendors_limit(
                 await asyncio.sleep(0.01)
         assert vendor.limited == 0
     await service.stop(1.0)
-    await store.close()
 
 
 async def test_vendors_limit_that_is_met_delays_and_loses_nothing(
-    tmp_path: Path, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    store: Store, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("appliance.outbound.service.SWEEP_S", 0.02)
-    store, at = await Store.open(tmp_path), [NOW]
+    at = [NOW]
     service = OutboundService(store, lambda: at[0], seed=1)
     await service.start()
     async with AfricasTalkingEmulator("k") as vendor:
@@ -127,7 +131,6 @@ async def test_vendors_limit_that_is_met_delays_and_loses_nothing(
         assert 1 <= vendor.limited <= 8  # it stops asking when it is told to: at most what was under way
         assert Counter(each["message"] for each in vendor.accepted).most_common(1)[0][1] == 1
     await service.stop(1.0)
-    await store.close()
 
 
 async def _open(store: Store) -> int:
