@@ -144,7 +144,7 @@ class Appliance:
             config.control_socket,
             {
                 **console.handlers(),
-                **desk.handlers(store, config, self.clock_ms),
+                **desk.handlers(store, config, self.clock_ms, offer=self.outbound.offer),
                 "client": self._op_client,
             },
         )
