@@ -283,6 +283,7 @@ class Appliance:
             clock_state=self.clock.state,
             outbound=lambda: self.page_lanes,
             gateway=self.gateway,
+            send=self.outbound.send,
             clock_ms=self.clock_ms,
         )
         app = make_app(services)
