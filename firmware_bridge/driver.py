@@ -440,8 +440,8 @@ class Driver:
                 continue
             except AtError:
                 pass  # it answers AT with an error: odd, but alive
-            if facts.used is not None and facts.total and facts.used >= STORE_ALARM * facts.total:
-                self.inbox.sweep_soon()
+            if facts.used is not None and facts.used > self.inbox.left:
+                self.inbox.sweep_soon()  # something lies there that nobody announced
             if not startup.complete and repairs < REPAIRS:
                 repairs += 1
                 await self._complete(line, startup)

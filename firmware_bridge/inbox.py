@@ -103,6 +103,9 @@ class Inbox:
         self.received = 0
         self.stuck_deletes = 0  # slots that stay full whatever we ask
         self.notify_lost = False  # the modem may have stopped announcing: ask for it again
+        self.left = (
+            0  # entries of the receiving store that are not ours to take: drafts, and what we keep there
+        )
         self.last_sweep: float | None = None
 
     def attach(self, line: Line, facts: Facts, *, sweep_s: float) -> None:
@@ -208,6 +211,8 @@ class Inbox:
                 k for k in self._handed if k[0] == memory and present.get(k[1]) != self._handed[k].pdu
             ]:
                 del self._handed[key]
+            if memory == self._facts.receiving:
+                self.left = sum(not e.is_ours or e.pdu in self._kept_undecodable for e in entries)
             again = False
             for entry in entries:
                 while self._direct:

@@ -279,6 +279,11 @@ class Startup:
             self.facts.csms = wanted
         elif wanted:
             await self._optional(basic("AT+CSMS=0"))
+        if self.facts.csms == 1:
+            # A report that came just before we were killed still waits for this; unsettled, it makes the
+            # modem stop announcing some seconds from now (TS 27.005 3.4.4). With nothing to settle it is
+            # refused.
+            await self._optional(basic("AT+CNMA"))
         self.facts.cmms = await self._optional(basic("AT+CMMS=2")) is not None
 
     async def notifications(self) -> None:

@@ -65,7 +65,8 @@ async def test_modem_that_delivers_directly_whatever_was_asked(fake: Any, harnes
     for _ in range(2):
         fake.say(f"+CMT: ,{len(PDU) // 2 - 8}\n{PDU}")
     await harness.until(lambda: len(harness.received) == 2)
-    assert fake.asked(r"AT\+CNMA") == 1
+    # Once to settle what a former life left unacknowledged, once to learn that it is not known here.
+    assert fake.asked(r"AT\+CNMA") == 2
 
 
 async def test_modem_without_list_command_is_read_by_its_announcements(fake: Any, harness: Any) -> None:
@@ -134,3 +135,23 @@ async def test_modem_answers_in_the_middle_of_its_own_code(fake: Any, harness: A
     fake.sent_answer = dribble
     assert await harness.modem.send(one()) == 3
     await fake.until(lambda: not fake.store)
+
+
+async def test_modem_that_announces_nothing_is_swept_at_the_next_poll(fake: Any, harness: Any) -> None:
+    harness.start(fake.path, poll_s=0.1, sweep_s=3600.0)
+    await harness.ready()
+    await fake.until(lambda: fake.asked(r"AT\+CMGL=4"))
+    fake.store[1] = PDU
+    await fake.until(lambda: not fake.store)
+    assert len(harness.received) == 1
+
+
+async def test_modem_drafts_on_the_sim_do_not_keep_the_sweep_running(fake: Any, harness: Any) -> None:
+    fake.store[1] = PDU
+    fake.on(r"AT\+CMGL=4", f"+CMGL: 1,2,,{len(PDU) // 2 - 1}\n{PDU}\nOK")
+    harness.start(fake.path, poll_s=0.05, sweep_s=3600.0)
+    await harness.ready()
+    polls = fake.asked(r"AT\+CSQ")
+    await fake.until(lambda: fake.asked(r"AT\+CSQ") > polls + 8)
+    assert fake.asked(r"AT\+CMGL=4") <= 3
+    assert fake.store
