@@ -66,7 +66,7 @@ lint: dev ## style, types, layers, the systemd files
 	systemd/verify.sh
 
 .PHONY: interop
-interop: dev ## gammu, gammu-smsd and smstools from Debian against the simulator (installs them when root)
+interop: dev ## gammu, gammu-smsd, smstools and Kannel from Debian, both ways (installs them when root)
 	tests/interop/run.sh $(PYTEST_ARGS)
 
 .PHONY: bench
