@@ -8,6 +8,7 @@ between. A phone is switched off when its connection ends. docs/simulator.md lis
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -231,6 +232,7 @@ class ControlServer:
         self.simulator = simulator
         self.path = path
         self._server: asyncio.Server | None = None
+        self._inode = 0
         self._clients: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
@@ -239,6 +241,7 @@ class ControlServer:
             raise OSError(f"{self.path}: longer than the {_MAX_PATH} octets a Unix socket may have")
         self.path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, str(self.path), limit=_MAX_LINE)
+        self._inode = self.path.stat().st_ino
 
     async def stop(self) -> None:
         """Close the socket and all connections."""
@@ -248,7 +251,10 @@ class ControlServer:
         for writer in list(self._clients):
             writer.close()
         await self._server.wait_closed()
-        self.path.unlink(missing_ok=True)
+        # A successor may have made its own already: that one stays.
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client(self, writer)

@@ -306,3 +306,16 @@ async def test_control_renamed_modem_comes_back_under_another_name(folder: Path)
         assert gone
         assert simulator.ports["modem0"] == folder / "modem0-1"
         assert b"+251911000001" in said
+
+
+async def test_simulator_that_ends_late_leaves_its_successor_alone(folder: Path) -> None:
+    first = Simulator(1, link_dir=folder)
+    await first.start()
+    async with Simulator(1, link_dir=folder) as second:
+        await first.stop()
+        control = await Control.open(folder)
+        state = await control.ask(op="state")
+        await control.close()
+
+        assert state["modems"][0]["device"] == second.wires["modem0"].device
+        assert (folder / "modem0").is_symlink()
