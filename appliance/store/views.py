@@ -18,11 +18,13 @@ __all__ = [
     "Part",
     "SessionCount",
     "Step",
+    "Undecoded",
     "life_of",
     "messages_with",
     "recent_messages",
     "sessions_by_state",
     "traffic_by_minute",
+    "undecoded",
 ]
 
 _IN_COLUMNS: Final = (
@@ -96,6 +98,15 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
     inbound: MessageLife | None
     outbound: list[MessageLife]
+
+
+class Undecoded(msgspec.Struct, frozen=True, kw_only=True):
+    """A TPDU as it came, and what was wrong with it."""
+
+    id: int
+    pdu_hex: str
+    error: str
+    received_at_ms: int
 
 
 class SessionCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +196,15 @@ def traffic_by_minute(db: sqlite3.Connection, from_ms: int, until_ms: int) -> li
         for start, count in db.execute(query, (_TRAFFIC_ROWS, from_ms, until_ms)):
             minutes.setdefault(start, [0, 0])[place] = count
     return [(start, came, went) for start, (came, went) in sorted(minutes.items())]
+
+
+def undecoded(db: sqlite3.Connection, channel: str, limit: int) -> list[Undecoded]:
+    """The latest TPDUs of a channel that nobody could read, newest first."""
+    rows = db.execute(
+        "SELECT id, pdu_hex, error, received_at_ms FROM undecoded WHERE channel = ? ORDER BY id DESC LIMIT ?",
+        (channel, limit),
+    )
+    return [Undecoded(id=row[0], pdu_hex=row[1], error=row[2], received_at_ms=row[3]) for row in rows]
 
 
 def sessions_by_state(db: sqlite3.Connection, now_ms: int) -> list[SessionCount]:

@@ -96,7 +96,7 @@ class _Site:
 
     async def modem(self, request: web.Request) -> web.StreamResponse:
         check_page(request, self._services.settings)
-        html = self.page.modem(request.match_info["name"])
+        html = await self.page.modem(request.match_info["name"])
         if html is None:
             raise Problem(404, "no-such-modem", "There is no modem of that name.")
         return _html(html)

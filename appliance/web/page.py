@@ -23,6 +23,7 @@ from appliance.store.views import (
     recent_messages,
     sessions_by_state,
     traffic_by_minute,
+    undecoded,
 )
 from appliance.web import box
 from appliance.web.services import ModemHealth, Services
@@ -33,6 +34,7 @@ __all__ = ["PARTS", "Page"]
 MESSAGES_SHOWN: Final = 40
 PERSON_SHOWN: Final = 100
 # The parts of the page that change, each the template of the same name and the element of the same id.
+UNREAD_SHOWN: Final = 20
 PARTS: Final = ("summary", "traffic", "messages", "modems", "queue", "workers", "sessions", "box")
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -181,7 +183,7 @@ class Page:
             self._base(), life=life, number=first.row.number, chosen=(kind, message_id)
         )
 
-    def modem(self, name: str) -> str | None:
+    async def modem(self, name: str) -> str | None:
         """The page of one modem: what it is, and what was done to it; None when there is no such modem."""
         base = self._base()
         health = next((modem for modem in base["modems"] if modem.name == name), None)
@@ -189,7 +191,11 @@ class Page:
             return None
         history = list(reversed(self._services.modem_history(name) or ()))
         return self._jinja.get_template("modem.html").render(
-            base, view=_modem_view(health), history=history, facts=_modem_facts(health)
+            base,
+            view=_modem_view(health),
+            history=history,
+            facts=_modem_facts(health),
+            unread=await self._services.store.reader.run(undecoded, f"modem:{name}", UNREAD_SHOWN),
         )
 
     async def person(self, number: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from appliance.clock import ClockState
+from appliance.store.inbound import keep_undecoded
 from appliance.web import box
 from appliance.web.app import CONTENT_SECURITY_POLICY
 
@@ -100,6 +101,17 @@ async def test_modem_page_shows_its_history_the_latest_first(bench: Any) -> None
     assert "SIM7600E-H" in html
     assert html.index("the port is gone") < html.index("no answer to AT")
     assert (await bench.client.get("/modems/gsm9")).status == 404
+
+
+async def test_modem_page_shows_the_texts_that_nobody_could_read(bench: Any) -> None:
+    bench.services.modem_history = lambda name: []
+    assert "nobody could read" not in await (await bench.client.get("/modems/gsm1")).text()
+    await bench.services.store.writer.run(
+        keep_undecoded, "modem:gsm1", "0011ZZ", "TP-UD: 9 octets announced, 2 present", 1_795_000_000_000
+    )
+    html = await (await bench.client.get("/modems/gsm1")).text()
+    assert "0011ZZ" in html
+    assert "9 octets announced" in html
 
 
 async def test_front_shows_alarms_of_modems_and_a_clock_that_cannot_be_trusted(
