@@ -102,6 +102,10 @@ def _findings(config: Config, file: str, wait_s: float) -> Iterator[Finding]:
         yield from _probe(config.modem, wait_s)
         return
     yield Finding("ok", "appliance", f"runs, page at {state.get('http', {}).get('listen', '?')}")
+    clock = state.get("clock", {})
+    if clock.get("trusted") is False:
+        mend = "wait for the modem or NTP to tell the time, or set it: sudo timedatectl set-time '...'"
+        yield Finding("bad", "clock", f"not trusted: {clock.get('reason') or 'no reason given'}", mend)
     yield from _healths(config.modem, state.get("modems", []))
     yield from _writer(state.get("writer", {}))
 

@@ -51,6 +51,15 @@ def test_run_signal_stops_it_cleanly_within_three_seconds(box: Box, number: sign
     assert not (box.data / "outpost.sock").exists()
 
 
+def test_run_stopped_leaves_a_database_without_a_wal(box: Box) -> None:
+    process = box.started()
+    process.terminate()
+    assert end_of(process)[0] == Exit.STOPPED
+    assert (box.data / "outpost.db").exists()
+    wal = box.data / "outpost.db-wal"
+    assert not wal.exists() or wal.stat().st_size == 0
+
+
 def test_run_signal_repeated_at_once_is_one_wish(box: Box) -> None:
     process = box.started()
     process.terminate()
