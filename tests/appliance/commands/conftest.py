@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -50,8 +52,12 @@ class Box:
         return self._notify.recv(4096).decode()
 
     def started(self, **env: str) -> subprocess.Popen[str]:
-        """Start it and wait until it says that it is ready."""
+        """Start it and wait until it says that it is ready, or has ended instead."""
         process = self.run(**env)
+        limit = time.monotonic() + START_S
+        while not select.select([self._notify], [], [], 0.1)[0]:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < limit, f"not ready within {START_S:g} s"
         assert self.told().startswith("READY=1")
         return process
 
