@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from appliance.dispatcher.mailboxes import Mailboxes
@@ -14,6 +14,9 @@ from appliance.store.store import Store
 __all__ = ["COMMIT_PATIENCE_S", "Callers", "Conversed"]
 
 COMMIT_PATIENCE_S: Final = 5.0  # a caller whose answer is being committed waits this much longer
+
+_Wait = tuple[int, asyncio.Future[list[str] | None]]
+_TIME_UP: Final[list[str]] = []  # told from an answer without replies by its identity
 
 
 class Conversed(NamedTuple):
@@ -59,25 +62,59 @@ class Callers:
         Who waits when the turn is committed gets the replies instead of the air; who comes later, or again,
         gets what went over HTTP before, or takes what is still queued for the air.
         """
-        future: asyncio.Future[list[str] | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(inbound_id, []).append(future)
+        return (await self.wait_many((inbound_id,), timeout_s))[0]
+
+    async def wait_many(
+        self, inbound_ids: Sequence[int], timeout_s: float, *, fresh: Collection[int] = ()
+    ) -> list[list[str] | None]:
+        """`wait` for each, under one timer: many wait in lists of a hundred.
+
+        fresh: those that were accepted a moment ago and owe a turn; nobody need look whether it is over.
+        """
+        loop = asyncio.get_running_loop()
+        waits: list[_Wait] = []
+        for inbound_id in inbound_ids:
+            future: asyncio.Future[list[str] | None] = loop.create_future()
+            self._waiting.setdefault(inbound_id, []).append(future)
+            waits.append((inbound_id, future))
+        elsewhere = {inbound_id for inbound_id in inbound_ids if inbound_id not in self._boxes.by_id}
+        unsure = elsewhere.difference(fresh)
+        timer = loop.call_later(0.0 if self._closed else timeout_s, self._time_up, waits, False)
         try:
-            elsewhere = inbound_id not in self._boxes.by_id
-            if elsewhere and inbound_id <= self._boxes.cursor:  # beyond the cursor it still waits on disk
-                given = await self._store.reader.run(turns.replies_given, inbound_id)
-                if not given.waiting and not future.done():
-                    return given.answers if given.answers is not None else await self._take(inbound_id)
-            await asyncio.wait((future,), timeout=0.0 if self._closed else timeout_s)
-            pending = self._boxes.by_id.get(inbound_id)
-            if not future.done() and pending is not None and pending.answering:
-                # The commit that gives us the replies is under way: leaving now would lose them.
-                await asyncio.wait((future,), timeout=COMMIT_PATIENCE_S)
-            if not future.done():
-                return await self._take(inbound_id) if elsewhere and not self._closed else None
-            answers = future.result()
-            return answers if answers is not None else await self._take(inbound_id)
+            return [
+                await self._one(number, future, number in unsure, number in elsewhere)
+                for number, future in waits
+            ]
         finally:
-            self._forget(inbound_id, future)
+            timer.cancel()
+            for inbound_id, future in waits:
+                self._forget(inbound_id, future)
+
+    async def _one(
+        self, inbound_id: int, future: asyncio.Future[list[str] | None], unsure: bool, elsewhere: bool
+    ) -> list[str] | None:
+        if unsure and not future.done():
+            given = await self._store.reader.run(turns.replies_given, inbound_id)
+            if not given.waiting and not future.done():
+                return given.answers if given.answers is not None else await self._take(inbound_id)
+        answers = await future
+        if answers is _TIME_UP:
+            return await self._take(inbound_id) if elsewhere and not self._closed else None
+        return answers if answers is not None else await self._take(inbound_id)
+
+    def _time_up(self, waits: list[_Wait], patient: bool) -> None:
+        """Let those go who are still waiting, but for those whose replies are just being committed."""
+        stay: list[_Wait] = []
+        for inbound_id, future in waits:
+            if future.done():
+                continue
+            pending = self._boxes.by_id.get(inbound_id)
+            if not patient and pending is not None and pending.answering:
+                stay.append((inbound_id, future))  # leaving now would lose them
+            else:
+                future.set_result(_TIME_UP)
+        if stay:
+            asyncio.get_running_loop().call_later(COMMIT_PATIENCE_S, self._time_up, stay, True)
 
     async def _take(self, inbound_id: int) -> list[str] | None:
         return await self._store.writer.run(turns.take_replies, inbound_id, self._clock_ms())

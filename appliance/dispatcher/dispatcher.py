@@ -18,7 +18,7 @@ from appliance.dispatcher.framing import Job, Results, ToWorker
 from appliance.dispatcher.mailboxes import Mailboxes, Pending
 from appliance.dispatcher.pool import Link, LinkState, Pool, PoolSettings
 from appliance.dispatcher.settling import STRIKES, Settler
-from appliance.message import Inbound
+from appliance.message import Inbound, InboundState
 from appliance.store import sessions
 from appliance.store.errors import StoreError, StoreUnavailable
 from appliance.store.inbound import Accepted
@@ -121,9 +121,10 @@ class Dispatcher:
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the workers and take up what was left unanswered; returns before either is done."""
+        """Start the workers and take up what was left unanswered; both go on after it returns."""
         self._loop = asyncio.get_running_loop()
         self._started = True
+        await self._backlog.count()
         self._boxes.behind = True  # whatever is on disk is found by the first scan
         self._store.on_accepted = self.offer
         self._pool.tend()
@@ -220,13 +221,16 @@ class Dispatcher:
         if all(isinstance(each, Conversed) for each in found):
             return cast(list[Conversed], found)
         left_s = max(0.0, now + timeout_s - loop.time())
-        return list(await asyncio.gather(*(self._conversed(each, left_s) for each in found)))
-
-    async def _conversed(self, found: Accepted | Conversed, timeout_s: float) -> Conversed:
-        if isinstance(found, Conversed):
-            return found
-        replies = await self._callers.wait(found.id, timeout_s)
-        return Conversed(found.id, found.duplicate, found.state, replies)
+        waited = [each for each in found if isinstance(each, Accepted)]
+        fresh = {each.id for each in waited if not each.duplicate and each.state is InboundState.ACCEPTED}
+        numbers = [each.id for each in waited]
+        replies = iter(await self._callers.wait_many(numbers, left_s, fresh=fresh))
+        return [
+            each
+            if isinstance(each, Conversed)
+            else Conversed(each.id, each.duplicate, each.state, next(replies))
+            for each in found
+        ]
 
     def _draft(self, inbound: Inbound, now_s: float) -> Pending | None:
         draft = None if self._stopping else self._boxes.draft(inbound, now_s)
@@ -418,7 +422,6 @@ class Dispatcher:
 
     async def _sweep(self) -> None:
         """Once a second: wake-ups that are due, parts that are overdue, whatever memory has lost."""
-        await self._backlog.count()
         for round_ in itertools.count():
             await asyncio.sleep(SWEEP_EVERY_S)
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,14 @@ async def dispatcher(
     await dispatcher.converse(message("warm", 0), 20)
     yield dispatcher
     await dispatcher.stop()
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits_for_a_timeout() -> Iterator[None]:
+    """An answer that comes because the time is up would pass for an answer."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < 15
 
 
 async def rows(store: Store, sql: str) -> list[Any]:
