@@ -20,7 +20,7 @@ from aiohttp import web
 from appliance.message import Inbound, normalise_number
 from appliance.web.access import check_sender
 from appliance.web.prefer import wait_preference
-from appliance.web.problem import Problem, field_error, from_decode_error
+from appliance.web.problem import UNREADABLE, Problem, field_error, from_decode_error
 from appliance.web.services import Accepted, Services
 from firmware_bridge.pdu import segment
 
@@ -167,7 +167,7 @@ class Incoming:
         services = self._services
         try:
             sms = _ONE.decode(body)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise from_decode_error(error) from None
         inbound = _inbound(sms, services.clock_ms(), services.settings.region)
         if wait_s:
@@ -182,7 +182,7 @@ class Incoming:
         services = self._services
         try:
             raws = _MANY.decode(body)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise from_decode_error(error) from None
         if not 1 <= len(raws) <= MAX_BATCH:
             raise Problem(
@@ -199,7 +199,7 @@ class Incoming:
             try:
                 inbounds.append(_inbound(_ONE.decode(raw), now_ms, region))
                 places.append(place)
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 results[place] = _refused(from_decode_error(error), place)
             except Problem as problem:
                 results[place] = _refused(problem, place)

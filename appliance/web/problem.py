@@ -11,7 +11,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-__all__ = ["PROBLEM_JSON", "Problem", "field_error", "from_decode_error", "from_http_exception"]
+__all__ = ["PROBLEM_JSON", "UNREADABLE", "Problem", "field_error", "from_decode_error", "from_http_exception"]
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -20,6 +20,11 @@ _AT: Final = re.compile(r" - at `(\$[^`]*)`\Z")
 _EXPECTED: Final = re.compile(r"Expected (.+?), got (.+)\Z")
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`\Z")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`\Z")
+
+
+# What msgspec raises for a body that is no JSON of the wanted shape; the second for octets that are no UTF-8,
+# the third for thousands of brackets in each other.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Problem(Exception):
@@ -77,13 +82,14 @@ def field_error(where: str, expected: str, found: str = "") -> Problem:
     return Problem(400, "bad-field", f"{name}: expected {expected}.", errors=[error])
 
 
-def from_decode_error(error: msgspec.DecodeError) -> Problem:
-    """400 for a body that msgspec refused; the path it names is kept."""
+def from_decode_error(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> Problem:
+    """400 for a body that msgspec refused (UNREADABLE); the path it names is kept."""
     if not isinstance(error, msgspec.ValidationError):
+        why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         return Problem(
             400,
             "bad-json",
-            f"The body is not JSON: {error}.",
+            f"The body is not JSON: {why}.",
             errors=[{"where": "$", "expected": "one JSON object, or an array of them, in UTF-8"}],
         )
     text = str(error)

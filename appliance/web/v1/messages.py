@@ -12,7 +12,7 @@ from appliance.message import normalise_number
 from appliance.store import gateway as ops
 from appliance.store.gateway import ClientMessage, NewMessage, Placed, Refused
 from appliance.store.views import life_of
-from appliance.web.problem import Problem, from_decode_error
+from appliance.web.problem import UNREADABLE, Problem, from_decode_error
 from appliance.web.v1 import shapes
 from appliance.web.v1.operation import Call, Result, denied, item_problem
 
@@ -56,7 +56,7 @@ async def send_batch(call: Call) -> Result:
         try:
             messages.append(await call.gateway.prepare(_ITEM.decode(raw), call.caller.client))
             places.append(place)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             results[place] = _refused(from_decode_error(error), place)
         except ItemError as error:
             results[place] = _refused(item_problem(error), place)

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 
 from appliance.gateway.service import Caller, Denied, Gateway, ItemError
 from appliance.web.access import check_same_origin
-from appliance.web.problem import Problem, from_decode_error
+from appliance.web.problem import UNREADABLE, Problem, from_decode_error
 from appliance.web.services import WebSettings
 
 __all__ = ["Call", "Operation", "Parameter", "Result", "add_operations", "denied", "item_problem"]
@@ -150,7 +150,7 @@ class _Endpoint:
         assert self._decoder is not None
         try:
             return raw, self._decoder.decode(raw)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise from_decode_error(error) from None
 
 

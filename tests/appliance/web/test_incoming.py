@@ -71,6 +71,10 @@ async def test_incoming_sender_is_stored_as_e164_short_code_or_name(
     [
         (b"{", "bad-json", "$"),
         (b"\xff\xfe", "bad-json", "$"),
+        (b'{"from":"+251911234567","message":"\xff"}', "bad-json", "$"),
+        (b'[{"from":"+251911234567","message":"\xff"}', "bad-json", "$"),
+        (b"[" * 100_000, "bad-json", "$"),
+        (b'{"x":' + b"[" * 100_000, "unknown-field", "$.x"),
         (b'"text"', "bad-field", "$"),
         (sms(message=...), "missing-field", "$.message"),
         (sms(**{"from": ...}), "missing-field", "$.from"),
