@@ -41,7 +41,9 @@ _HEX: Final = re.compile(r"(?:[0-9A-F]{2})+\Z")
 # Commands that leave command mode, wait for a prompt, or move the line out from under us.
 _NOT_BY_HAND: Final = re.compile(
     r"(?:\A|;)\s*(?:\+CMGS|\+CMGW|\+CMSS|\+CMGC|\+CNMA|\+CGDATA|\+IPR|\+IFC|\+CMUX|D|A|O|Z|\+CPIN|\+CPWD|\+CLCK"
-    r"|\+CMGF|\+CPMS|\+CNMI|\+CUSD|\+CMGD)(?![A-Z])",
+    r"|\+CMGF|\+CPMS|\+CNMI|\+CUSD|\+CMGD|\+CMGDA|E|Q|V"
+    # ... or off the network, which the driver would take for a fault of the modem's
+    r"|\+CFUN\s*=\s*[04]|\+COPS\s*=\s*[12]|\+CREG\s*=\s*\d|\+CSMS\s*=\s*\d)(?![A-Z])",
 )
 
 

@@ -55,6 +55,7 @@ def test_submit_length_must_fit_the_pdu() -> None:
     [
         "AT+CMGS=10", "at+cmgs=10", "ATD*99#", "AT+CSQ;+CMGD=1,4", "AT+CPIN=\"1234\"", "ATZ", "AT+CSQ; +CMGW",
         "AT+CSQ\rAT+CMGD=1,4", "AT+IPR=9600", "rm -rf", "AT+CMGF=1", "AT+CNMI=0", "AT+CUSD=1,\"*804#\"", "A/",
+        "AT+CFUN=0", "at+cfun=4,0", "AT+COPS=2", "AT+CREG=0", "AT+CSQ;+CSMS=1", "ATE1", "AT+CMGDA=6",
     ],
 )  # fmt: skip
 def test_operator_command_refuses_what_would_take_the_line_away(line: str) -> None:
@@ -63,7 +64,8 @@ def test_operator_command_refuses_what_would_take_the_line_away(line: str) -> No
 
 
 @pytest.mark.parametrize(
-    "line", ["AT", "ATI", "AT+CSQ", "AT+COPS?", 'AT+COPS=4,2,"63601"', "AT^HCSQ?", "AT&V"]
+    "line",
+    ["AT", "ATI", "AT+CSQ", "AT+COPS?", 'AT+COPS=4,2,"63601"', "AT^HCSQ?", "AT&V", "AT+CFUN=?", "AT+CFUN?"],
 )
 def test_operator_command_passes_questions(line: str) -> None:
     assert operator_command(line).line == line
