@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Console"]
 
+MAX_TEXT: Final = (
+    1600  # characters of a `send`, as in the business API: 24 segments of UCS-2 hold the line for minutes
+)
 TRACED: Final = 20  # messages of one person that `trace` tells
 
 
@@ -56,6 +59,8 @@ class Console:
         to, text, lane = request.get("to"), request.get("text"), request.get("lane", "normal")
         if not isinstance(to, str) or not isinstance(text, str) or not text:
             raise ControlError('send wants "to" and "text"')
+        if len(text) > MAX_TEXT:
+            raise ControlError(f"the text has {len(text)} characters; want at most {MAX_TEXT}")
         number = normalise_number(to, self._region)
         if number is None:
             raise ControlError(f"{to!r} is no mobile number; want one such as +251911234567")
@@ -68,7 +73,7 @@ class Console:
 
     async def _trace(self, request: dict[str, Any]) -> dict[str, Any]:
         what = str(request.get("what", "")).strip()
-        kind, _, rest = what.rpartition(":")
+        kind, _, rest = what.replace("_", ":").rpartition(":")  # the business API writes out_7
         if rest.isdigit() and kind in ("", "in", "out") and len(rest) <= 12 and not what.startswith("+"):
             kinds = (kind,) if kind else ("out", "in")
             lives = [await self._store.reader.run(views.life_of, each, int(rest)) for each in kinds]
@@ -86,9 +91,14 @@ class Console:
         return {"modems": [_plain(modem.health) for modem in self._modems], **self._state()}
 
     async def _all_modems(self, request: dict[str, Any]) -> dict[str, Any]:
+        routes = {route["name"]: route for route in self._outbound.routing.snapshot()}
         return {
             "modems": [
-                {**_plain(modem.health), "history": [_plain(entry) for entry in modem.history]}
+                {
+                    **_plain(modem.health),
+                    "history": [_plain(entry) for entry in modem.history],
+                    "route": routes.get(f"modem:{modem.name}", {}),
+                }
                 for modem in self._modems
             ]
         }

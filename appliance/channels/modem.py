@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -11,10 +13,12 @@ from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, S
 from appliance.clock import Clock
 from appliance.message import Inbound, normalise_number
 from appliance.outbound.policy import Action
+from appliance.outbound.sim_health import SimHealth
 from appliance.store import status_reports
 from appliance.store.outbound import Change, Claim
 from appliance.store.parts import Part
 from firmware_bridge.errors import (
+    CmsError,
     NotReady,
     PortLost,
     SendAction,
@@ -42,11 +46,14 @@ _LONGEST_TP_VP_S: Final = 63 * 7 * 86_400
 
 
 class ModemChannel:
-    """One modem's way out."""
+    """One modem's way out: closed while the modem is not ready, and while its SIM is set aside."""
 
     def __init__(self, modem: Modem, clock_ms: Callable[[], int]) -> None:
         self.modem = modem
+        self.sim = SimHealth()
         self._clock_ms = clock_ms
+        self._changed = asyncio.Event()  # what closes it besides the modem may be over
+        self._held = ""
         self._plans: tuple[tuple[int, int], Sequence[Submit]] | None = None
 
     @property
@@ -66,35 +73,85 @@ class ModemChannel:
 
     @property
     def ready(self) -> bool:
-        return self.modem.ready
+        return self.modem.ready and not self._hold()
 
     @property
     def trouble(self) -> str:
         health = self.modem.health
-        return "" if self.ready else f"{health.state}: {health.reason}".rstrip(": ")
+        return self._hold() if self.modem.ready else f"{health.state}: {health.reason}".rstrip(": ")
 
     def snapshot(self) -> dict[str, Any]:
-        return {}
+        return {"hold": self._hold(), "sim": self.sim.snapshot(_now())}
 
     async def wait_ready(self) -> None:
-        await self.modem.wait_ready()
+        while True:
+            await self.modem.wait_ready()
+            self._changed.clear()
+            if not self._hold():
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.sim.wait_s(_now())):
+                    await self._changed.wait()
+
+    def reported(self, recipient: str, *, delivered: bool) -> None:
+        """A final delivery report came in for something this SIM sent."""
+        self.sim.reported(recipient, delivered=delivered, now=_now())
+        self._look_again()
+
+    def _hold(self) -> str:
+        """Why nothing may be sent although the modem is ready."""
+        return self.sim.trouble(_now())
+
+    def _look_again(self) -> None:
+        self._changed.set()
+        hold = self._hold()
+        if hold != self._held:
+            if hold:
+                log.warning("%s: %s", self.name, hold)
+            else:
+                log.info("%s: its SIM may send again", self.name)
+            self._held = hold
 
     def count_parts(self, text: str) -> int:
         return len(segment(text).parts)
 
     async def send(self, claim: Claim, sequence: int, gate: Gate) -> Outcome:
-        submit = self._submits(claim)[sequence - 1]
-        name = self.name
+        """Send one part. What the SIM was set aside for in the meantime goes back to its queue."""
+        sim, number = self.sim, claim.recipient
+        if not sim.acquire(claim.outbound_id, number, _now()):
+            return NotSent(f"{self.name}: {self._hold()}")
         try:
-            return Sent(tp_mr=await self.modem.send(submit, gate=gate))
+            outcome, code = await self._send(claim, sequence, gate)
+        except BaseException:
+            sim.unknown(_now())
+            raise
+        match outcome:
+            case Sent():
+                sim.sent(_now())
+            case Refused():
+                sim.refused(number, code, outcome.reason, _now())
+            case _:
+                sim.unknown(_now())
+        self._look_again()
+        return outcome
+
+    async def _send(self, claim: Claim, sequence: int, gate: Gate) -> tuple[Outcome, int | None]:
+        """What became of it, and the code of +CMS ERROR where there was one."""
+        submit = self._submits(claim)[sequence - 1]
+        try:
+            return Sent(tp_mr=await self.modem.send(submit, gate=gate)), None
         except SendError as error:
-            if error.ambiguous:
-                return Doubt(f"{name}: {error}")
-            if error.action is SendAction.ACCEPTED:
-                return Sent()
-            if isinstance(error, NotReady | PortLost):
-                return NotSent(f"{name}: {error}")
-            return Refused(_ACTIONS[error.action], f"{name}: {error}", error.retries)
+            return self._outcome(error), error.code if isinstance(error, CmsError) else None
+
+    def _outcome(self, error: SendError) -> Outcome:
+        name = self.name
+        if error.ambiguous:
+            return Doubt(f"{name}: {error}")
+        if error.action is SendAction.ACCEPTED:
+            return Sent()
+        if isinstance(error, NotReady | PortLost):
+            return NotSent(f"{name}: {error}")
+        return Refused(_ACTIONS[error.action], f"{name}: {error}", error.retries)
 
     def _submits(self, claim: Claim) -> Sequence[Submit]:
         key = (claim.outbound_id, claim.attempt)
@@ -193,9 +250,15 @@ class ModemInbox:
             self._clock.now_ms(),
         )
         self._on_changes(changes)
+        if self.channel is not None and (group := report.status & 0x60) != 0x20:  # 0x20: still being tried
+            self.channel.reported(report.recipient.digits, delivered=group == 0)
 
     async def on_undecodable(self, pdu: bytes, error: str) -> None:
         """Keep a TPDU that nobody could read; it is shown on the page and frees its slot."""
         channel = self.channel.name if self.channel else "modem"
         log.warning("%s: undecodable TPDU kept: %s", channel, error)
         await self._store.keep_undecoded(channel, pdu, error, self._clock.now_ms())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

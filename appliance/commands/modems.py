@@ -73,6 +73,9 @@ def _lines(modem: dict[str, Any], *, full: bool) -> list[str]:
     )
     lines.append(f"  store     {modem.get('storage_used')} of {modem.get('storage_total')}")
     lines.append(f"  messages  {modem['sent']} sent, {modem['received']} received")
+    route = modem.get("route", {})
+    if route.get("hold"):
+        lines.append(f"  held      {route['hold']}")
     lines += [f"  alarm     {alarm}" for alarm in modem.get("alarms", ())]
     history = modem.get("history", [])
     for entry in history if full else history[-HISTORY_SHOWN:]:

@@ -242,6 +242,11 @@ def _outbound_faults(outbound: Mapping[str, Any]) -> Iterator[Finding]:
         name = str(route.get("name", ""))
         if route.get("state") == "used up":
             yield Finding("warn", f"Route {name} has used up its allowance: {route.get('reason')}.", "")
+        elif route.get("hold"):
+            what = name.removeprefix("modem:")
+            yield Finding(
+                "warn", f"Modem {what} sends nothing: {route['hold']}.", "Check its SIM's credit and bundle."
+            )
         elif route.get("state") == "not ready" and not name.startswith("modem:"):
             reason = route.get("reason") or "it does not answer"
             yield Finding("warn", f"Route {name} is off for now: {reason}.", "It is tried again by itself.")

@@ -190,10 +190,13 @@ class Page:
         if health is None:
             return None
         history = list(reversed(self._services.modem_history(name) or ()))
+        routes = self._services.outbound().get("routes", ())
+        route: Mapping[str, Any] = next((each for each in routes if each.get("name") == f"modem:{name}"), {})
         return self._jinja.get_template("modem.html").render(
             base,
             view=_modem_view(health),
             history=history,
+            hold=route.get("hold", ""),
             facts=_modem_facts(health),
             unread=await self._services.store.reader.run(undecoded, f"modem:{name}", UNREAD_SHOWN),
         )

@@ -240,3 +240,11 @@ def test_writer_that_cannot_write_is_named_with_its_mend(bench: Any, state: str,
     )
     assert finding.level == "bad"
     assert finding.mend
+
+
+async def test_modem_whose_sim_is_set_aside_says_why_on_its_page_and_in_front(bench: Any) -> None:
+    hold = "set aside: 5 messages in a row refused"
+    route = {"name": "modem:gsm1", "state": "not ready", "reason": hold, "hold": hold}
+    bench.services.outbound = lambda: {"lanes": [], "routes": [route]}
+    assert f"Sends nothing: {hold}" in await (await bench.client.get("/modems/gsm1")).text()
+    assert f"Modem gsm1 sends nothing: {hold}." in await (await bench.client.get("/")).text()

@@ -1,0 +1,88 @@
+"""A modem's channel, with a modem that answers as told: what closes it besides the modem."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from appliance.channels.channel import NotSent, Refused, Sent
+from appliance.channels.modem import ModemChannel
+from appliance.message import Lane
+from appliance.store.outbound import Claim
+from firmware_bridge.errors import CmsError
+from firmware_bridge.modem import Modem, ModemHealth
+from firmware_bridge.pdu import Submit
+
+
+class ToldModem:
+    """Refuses everything with `code`, or takes it when that is None."""
+
+    def __init__(self) -> None:
+        self.name = "gsm0"
+        self.health = ModemHealth(name="gsm0", state="ready", imei="1", iccid="2")
+        self.ready = True
+        self.code: int | None = None
+
+    async def wait_ready(self) -> None:
+        return
+
+    async def send(self, submit: Submit, gate: Any) -> int:
+        await gate()
+        if self.code is not None:
+            raise CmsError(self.code)
+        return 1
+
+
+async def no_gate() -> None:
+    return
+
+
+def claim(number: int) -> Claim:
+    return Claim(
+        outbound_id=number,
+        recipient=f"+2519110000{number:02d}",
+        text="hello",
+        lane=Lane.NORMAL,
+        client_id=0,
+        route="",
+        attempt=1,
+        doubted=False,
+        want_report=True,
+        expires_at_ms=None,
+        done=frozenset(),
+        refused_by=frozenset(),
+    )
+
+
+def made() -> tuple[ToldModem, ModemChannel]:
+    modem = ToldModem()
+    return modem, ModemChannel(cast(Modem, modem), lambda: 0)
+
+
+async def test_barred_sim_closes_the_channel_and_nothing_more_is_written() -> None:
+    modem, channel = made()
+    modem.code = 8
+    for number in range(5):
+        assert isinstance(await channel.send(claim(number), 1, no_gate), Refused)
+    assert not channel.ready
+    assert "set aside: 5 messages in a row refused" in channel.trouble
+    assert "+CMS ERROR: 8" in channel.snapshot()["hold"]
+    modem.code = None  # would be taken
+    assert isinstance(await channel.send(claim(6), 1, no_gate), NotSent)
+
+
+async def test_channel_of_a_silent_sim_opens_when_its_probe_is_delivered() -> None:
+    _, channel = made()
+    channel.sim.breaker._first_rest_s = 0.0
+    channel.reported("+251911000001", delivered=True)
+    for number in range(10):
+        channel.reported(f"+2519110000{number:02d}", delivered=False)
+    assert isinstance(await channel.send(claim(7), 1, no_gate), Sent)
+    waiting = asyncio.create_task(channel.wait_ready())
+    await asyncio.sleep(0)
+    assert channel.trouble != ""
+    assert not waiting.done()
+    channel.reported("+251911000007", delivered=True)
+    await waiting
+    assert channel.ready
+    assert channel.trouble == ""
