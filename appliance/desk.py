@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import difflib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -79,13 +80,23 @@ def handlers(
 
     async def manifest(request: dict[str, Any]) -> dict[str, Any]:
         """{"date", "origin", "destination", "time"?}: who travels, per departure."""
-        rows = await store.reader.run(
-            booking.manifest,
-            str(request.get("date", "")),
-            str(request.get("origin", "")),
-            str(request.get("destination", "")),
-        )
+        date, origin, destination = (str(request.get(k, "")) for k in ("date", "origin", "destination"))
+        try:
+            day = dt.date.fromisoformat(date)
+        except ValueError as error:
+            raise ControlError(f"{date!r} is no date; want one such as 2026-11-23") from error
+        origin, destination = await known_town(origin), await known_town(destination)
+        rows = await store.reader.run(booking.manifest, day.isoformat(), origin, destination)
         return {"departures": rows}
+
+    async def known_town(name: str) -> str:
+        """A town's name as the timetable writes it; capitals do not matter."""
+        names = await store.reader.run(booking.town_names)
+        for known in names:
+            if known.casefold() == name.casefold():
+                return known
+        near = difflib.get_close_matches(name.title(), names, 3, 0.5) or sorted(names)[:3]
+        raise ControlError(f"no town of the timetable is called {name!r}; near: {', '.join(near)}")
 
     async def cancel_bus(request: dict[str, Any]) -> dict[str, Any]:
         """{"date", "origin", "destination", "time"}: it does not run; all who have seats are told."""
@@ -95,6 +106,7 @@ def handlers(
             moment = dt.time.fromisoformat(str(request.get("time", "")))
         except ValueError as error:
             raise ControlError("want a date such as 2026-11-23 and a time such as 05:30") from error
+        origin, destination = await known_town(origin), await known_town(destination)
         where = (day.isoformat(), origin, destination, moment.hour * 60 + moment.minute)
         now_ms = clock_ms()
         notices = {}
