@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from appliance.commands.asking import DEMO_DIR
 from appliance.exits import Exit
+from appliance.message import normalise_number
 from firmware_bridge.errors import BridgeError
 from firmware_bridge.pdu import segment
 
@@ -38,7 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="the demo's data directory")
     where.add_argument("--control", type=Path, metavar="SOCKET", help="the simulator's control socket")
-    parser.add_argument("--number", metavar="+2519...", help="its own number (default: the next free one)")
+    parser.add_argument(
+        "--number", type=_number, metavar="+2519...", help="its own number (default: the next free one)"
+    )
     parser.add_argument("--to", metavar="NUMBER", help="whom to text (default: the box)")
     parser.add_argument(
         "--wait",
@@ -48,6 +51,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="with lines from a pipe: how long to wait for each answer, and for more after the last",
     )
     parser.add_argument("--replies", type=int, metavar="N", help="with a pipe: end when N texts have come")
+
+
+def _number(text: str) -> str:
+    number = normalise_number(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no mobile number; want one such as +251911234567")
+    return number
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,14 +20,17 @@ __all__ = ["configure", "run"]
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 3600:
         raise argparse.ArgumentTypeError(f"{text}: want 0 to 3600 seconds")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if not 1 <= value <= 256:
         raise argparse.ArgumentTypeError(f"{text}: want 1 to 256")
     return value
@@ -50,10 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--family",
         action="append",
         choices=personality_names(),
-        help="behave like this family of modems (default generic); again for each further modem",
+        metavar="NAME",
+        help="behave like this family of modems (default generic), again for each further modem: "
+        + ", ".join(personality_names()),
     )
     parser.add_argument(
-        "--scenario", choices=scenario_names(), help="a field trouble by name, on every modem, from the start"
+        "--scenario",
+        choices=scenario_names(),
+        metavar="NAME",
+        help="a field trouble on every modem from the start: " + ", ".join(scenario_names()),
     )
     parser.add_argument("--pin", help="the SIMs ask for this PIN")
     parser.add_argument(

@@ -17,7 +17,7 @@ __all__ = ["configure", "flat", "lines", "run"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "what", metavar="ID|NUMBER", help="a message (7, in:7, out:7) or a number's latest messages"
+        "what", metavar="ID|NUMBER", help="a message (7, in:7, out:7, out_7) or a number's latest messages"
     )
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
     add_where(parser)

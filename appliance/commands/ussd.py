@@ -24,7 +24,9 @@ _ENDED: Final = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("code", metavar="CODE", help="what to dial, e.g. '*804#'")
-    parser.add_argument("replies", nargs="*", metavar="REPLY", help="answers to its menus, in order")
+    parser.add_argument(
+        "replies", nargs="*", default=[], metavar="REPLY", help="answers to its menus, in order"
+    )
     parser.add_argument("--modem", metavar="NAME", help="by which modem, if there are several")
     parser.add_argument(
         "--any",

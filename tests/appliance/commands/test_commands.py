@@ -49,3 +49,21 @@ def test_python_m_appliance_is_the_command() -> None:
         [sys.executable, "-m", "appliance", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == f"outpost {appliance.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["handset", "--number", "abc"], "'abc' is no mobile number"),
+        (["simulate", "--link", "x", "--modems", "many"], "many: want 1 to 256"),
+        (["simulate", "--link", "x", "--radio", "slow"], "slow: want 0 to 3600 seconds"),
+        (["ussd"], "required: CODE"),
+    ],
+)
+def test_command_wrong_argument_is_told_with_what_is_wanted(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        commands.main(words)
+    assert ended.value.code == commands.EXIT_USAGE
+    assert told in capsys.readouterr().err.splitlines()[-1]
