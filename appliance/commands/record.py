@@ -36,6 +36,10 @@ def run(args: argparse.Namespace) -> int:
     if args.file.exists():
         print(f"outpost record: {args.file} exists; name a new file", file=sys.stderr)
         return int(Exit.USAGE)
+    if not Path(args.port).is_char_device():
+        what = "is no serial port" if Path(args.port).exists() else "no such port; is the modem plugged in?"
+        print(f"outpost record: {args.port}: {what}", file=sys.stderr)
+        return int(Exit.USAGE)
     return run_loop(_record(args))
 
 

@@ -67,3 +67,11 @@ def test_command_wrong_argument_is_told_with_what_is_wanted(
         commands.main(words)
     assert ended.value.code == commands.EXIT_USAGE
     assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("port", "told"), [("gone", "no such port"), (".", "is no serial port")])
+def test_record_without_a_port_ends_at_once(
+    port: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["record", str(tmp_path / port), str(tmp_path / "new")]) == commands.EXIT_USAGE
+    assert told in capsys.readouterr().err
