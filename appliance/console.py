@@ -52,6 +52,7 @@ class Console:
             "check": self._check,
             "modems": self._all_modems,
             "ussd": self._ussd,
+            "balance": self._balance,
             "at": self._at,
         }
 
@@ -113,6 +114,13 @@ class Console:
         except BridgeError as error:
             raise ControlError(f"{modem.name}: {error}") from error
         return {"answers": [_plain(answer) for answer in answers]}
+
+    async def _balance(self, request: dict[str, Any]) -> dict[str, Any]:
+        modem = self._named_modem(request.get("modem"))
+        problem = await self._outbound.ask_balance(f"modem:{modem.name}")
+        if problem:
+            raise ControlError(f"{modem.name}: {problem}")
+        return {}
 
     async def _at(self, request: dict[str, Any]) -> dict[str, Any]:
         modem = self._named_modem(request.get("modem"))

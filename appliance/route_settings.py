@@ -104,6 +104,25 @@ class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
             le=3600,
         ),
     ] = 0.0
+    balance_code: Annotated[
+        str,
+        _meta(
+            "Of a modem: USSD code that tells its SIM's balance; empty to hear the operator's texts only.",
+            "a code such as '*804#'",
+            pattern=r"^$|^[*#][0-9*#]{1,30}#$",
+        ),
+    ] = ""
+    balance_low: Annotated[
+        float,
+        _meta("Of a modem: balance in birr under which it is an alarm.", "0 to 100000", ge=0, le=100_000),
+    ] = 0.0
+    balance_floor: Annotated[
+        float,
+        _meta("Of a modem: balance in birr under which it sends nothing.", "0 to 100000", ge=0, le=100_000),
+    ] = 0.0
+    balance_every_minutes: Annotated[
+        int, _meta("Of a modem: how often its balance is asked for.", "5 to 10080", ge=5, le=10_080)
+    ] = 360
     sender: Annotated[
         str, _text("Number, short code or registered name it sends as.", "a sender, such as 'OUTPOST'")
     ] = ""

@@ -19,6 +19,7 @@ from appliance.channels.template import Template
 from appliance.channels.twilio import Twilio
 from appliance.message import Lane
 from appliance.outbound.allowance import Limits, QuietHours
+from appliance.outbound.balance import BalanceErrors, BalanceRule, load_balances
 from appliance.outbound.router import ANY_MODEM, RouteRule
 from appliance.route_settings import Quiet, RouteConfig
 
@@ -139,6 +140,22 @@ def _limits(config: RouteConfig) -> Limits:
         recipients_per_day=config.recipients_per_day or None,
         pause_s=(config.pause_min_s, config.pause_max_s),
         rate=config.rate or None,
+        balance=_balance(config),
+    )
+
+
+def _balance(config: RouteConfig) -> BalanceRule | None:
+    if not (config.balance_code or config.balance_low or config.balance_floor):
+        return None
+    try:
+        load_balances()
+    except BalanceErrors as error:
+        raise PresetError(str(error)) from error
+    return BalanceRule(
+        config.balance_code,
+        round(config.balance_low * 100),
+        round(config.balance_floor * 100),
+        config.balance_every_minutes * 60.0,
     )
 
 

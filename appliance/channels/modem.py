@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
 from appliance.clock import Clock
 from appliance.message import Inbound, normalise_number
+from appliance.outbound.balance_watch import BalanceWatch
 from appliance.outbound.policy import Action
 from appliance.outbound.sim_health import SimHealth
 from appliance.store import status_reports
@@ -51,6 +52,7 @@ class ModemChannel:
     def __init__(self, modem: Modem, clock_ms: Callable[[], int]) -> None:
         self.modem = modem
         self.sim = SimHealth()
+        self.balance: BalanceWatch | None = None  # set by who is to keep it known
         self._clock_ms = clock_ms
         self._changed = asyncio.Event()  # what closes it besides the modem may be over
         self._held = ""
@@ -81,7 +83,20 @@ class ModemChannel:
         return self._hold() if self.modem.ready else f"{health.state}: {health.reason}".rstrip(": ")
 
     def snapshot(self) -> dict[str, Any]:
-        return {"hold": self._hold(), "sim": self.sim.snapshot(_now())}
+        balance = self.balance.snapshot() if self.balance else {}
+        return {"hold": self._hold(), "sim": self.sim.snapshot(_now()), "balance": balance}
+
+    @property
+    def iccid(self) -> str | None:
+        return self.modem.health.iccid
+
+    async def wait_modem(self) -> None:
+        await self.modem.wait_ready()
+
+    async def dial(self, code: str) -> str:
+        """Ask the network by USSD. The code is the configuration's, so no list has to allow it."""
+        answers = await self.modem.ussd(code, any_code=True)
+        return " ".join(answer.text for answer in answers if answer.text)
 
     async def wait_ready(self) -> None:
         while True:
@@ -96,13 +111,17 @@ class ModemChannel:
     def reported(self, recipient: str, *, delivered: bool) -> None:
         """A final delivery report came in for something this SIM sent."""
         self.sim.reported(recipient, delivered=delivered, now=_now())
-        self._look_again()
+        self.look_again()
 
     def _hold(self) -> str:
         """Why nothing may be sent although the modem is ready."""
-        return self.sim.trouble(_now())
+        return self.sim.trouble(_now()) or self._poor()
 
-    def _look_again(self) -> None:
+    def _poor(self) -> str:
+        return self.balance.hold() if self.balance else ""
+
+    def look_again(self) -> None:
+        """Wake who waits, and say once what has changed."""
         self._changed.set()
         hold = self._hold()
         if hold != self._held:
@@ -118,7 +137,7 @@ class ModemChannel:
     async def send(self, claim: Claim, sequence: int, gate: Gate) -> Outcome:
         """Send one part. What the SIM was set aside for in the meantime goes back to its queue."""
         sim, number = self.sim, claim.recipient
-        if not sim.acquire(claim.outbound_id, number, _now()):
+        if self._poor() or not sim.acquire(claim.outbound_id, number, _now()):
             return NotSent(f"{self.name}: {self._hold()}")
         try:
             outcome, code = await self._send(claim, sequence, gate)
@@ -132,7 +151,7 @@ class ModemChannel:
                 sim.refused(number, code, outcome.reason, _now())
             case _:
                 sim.unknown(_now())
-        self._look_again()
+        self.look_again()
         return outcome
 
     async def _send(self, claim: Claim, sequence: int, gate: Gate) -> tuple[Outcome, int | None]:
@@ -237,6 +256,8 @@ class ModemInbox:
             natural_key=key,
         )
         await self._store.accept(inbound)
+        if self.channel is not None and self.channel.balance is not None:
+            await self.channel.balance.heard(sender, inbound.text)
 
     async def on_status_report(self, report: StatusReport, raw: bytes) -> None:
         """Apply an SMS-STATUS-REPORT; returns after the commit."""

@@ -31,6 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="ask the ports themselves who answers; without the appliance, and past ports it holds",
     )
+    parser.add_argument(
+        "--balance", action="store_true", help="ask modem NAME's operator for its credit first"
+    )
     parser.add_argument("--at", metavar="COMMAND", help='ask modem NAME one AT command, e.g. "AT+CSQ"')
     add_where(parser)
 
@@ -44,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
             return answer
         print(*answer["lines"], "OK", sep="\n")
         return int(Exit.STOPPED)
+    if args.balance:
+        asked = tell(args, {"op": "balance", "modem": args.name})
+        if isinstance(asked, int):
+            return asked
     answer = tell(args, {"op": "modems"})
     if isinstance(answer, int):
         return answer
@@ -76,6 +83,10 @@ def _lines(modem: dict[str, Any], *, full: bool) -> list[str]:
     route = modem.get("route", {})
     if route.get("hold"):
         lines.append(f"  held      {route['hold']}")
+    balance = route.get("balance", {})
+    if balance.get("words"):
+        lines.append(f"  balance   {balance['words']} (said {_when(balance['said_at_ms'])})")
+    lines += [f"  alarm     {alarm}" for alarm in balance.get("alarms", ())]
     lines += [f"  alarm     {alarm}" for alarm in modem.get("alarms", ())]
     history = modem.get("history", [])
     for entry in history if full else history[-HISTORY_SHOWN:]:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from appliance.message import Lane
+from appliance.outbound.balance import BalanceRule
 
 __all__ = ["ALARM_SHARE", "PERIODS", "Limits", "Pace", "QuietHours", "TokenBucket", "period_start_ms"]
 
@@ -83,13 +84,15 @@ class QuietHours:
 class Limits:
     """What one SIM or account may send. segments: per period name; recipients_per_day: distinct ones.
 
-    pause_s: between the end of one message and the next, drawn anew from low to high.
+    pause_s: between the end of one message and the next, drawn anew from low to high. balance: what a
+    modem's SIM is asked about its credit, None for nothing.
     """
 
     segments: Mapping[str, int] = field(default_factory=dict)
     recipients_per_day: int | None = None
     pause_s: tuple[float, float] = (0.0, 0.0)
     rate: float | None = None
+    balance: BalanceRule | None = None
 
 
 class Pace:

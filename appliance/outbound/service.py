@@ -14,6 +14,8 @@ import msgspec
 from appliance.channels.channel import Channel
 from appliance.message import Lane, Outbound
 from appliance.outbound.allowance import Limits, Pace, QuietHours
+from appliance.outbound.balance import load_balances
+from appliance.outbound.balance_watch import BalanceWatch, Prepaid
 from appliance.outbound.lanes import WINDOW, Lanes
 from appliance.outbound.pump import Pump, PumpContext
 from appliance.outbound.router import RouteRule
@@ -62,6 +64,7 @@ class OutboundService:
         self._lanes = Lanes()
         self._refilling = asyncio.Lock()
         self._pumps: dict[str, list[tuple[Pump, asyncio.Task[None]]]] = {}
+        self._balances: dict[str, tuple[BalanceWatch, asyncio.Task[None]]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self.routing = Routing(store, clock_ms)
         self._context = PumpContext(
@@ -88,6 +91,7 @@ class OutboundService:
         pumps = [each for several in self._pumps.values() for each in several]
         await asyncio.gather(*(pump.stop(patience_s) for pump, _ in pumps))
         tasks = [task for _, task in pumps] + ([self._sweeper] if self._sweeper else [])
+        tasks += [task for _, task in self._balances.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -100,12 +104,29 @@ class OutboundService:
         """
         pace = Pace(limits or Limits(), timezone_minutes=self._timezone_minutes, chance=self._context.chance)
         self.routing.add(channel, pace)
+        if pace.limits.balance is not None and isinstance(channel, Prepaid):
+            channel.balance = watch = BalanceWatch(
+                channel,
+                pace.limits.balance,
+                load_balances(),
+                self._store,
+                self._clock_ms,
+                timezone_minutes=self._timezone_minutes,
+            )
+            task = asyncio.create_task(watch.run(), name=f"balance {channel.name}")
+            self._balances[channel.name] = (watch, task)
         kind, count = (Pump, 1) if channel.identity else (WholePump, parallel)
         loaded = asyncio.create_task(self._load(channel.name, pace), name=f"allowance {channel.name}")
         for number in range(count):
             pump = kind(channel, self._context, pace)
             task = asyncio.create_task(self._drive(pump, loaded), name=f"pump {channel.name} {number}")
             self._pumps.setdefault(channel.name, []).append((pump, task))
+
+    async def ask_balance(self, channel: str) -> str:
+        """Ask a SIM's operator for its credit now; returns why it is not known, "" when it is."""
+        if channel not in self._balances:
+            return "no [[route]] of this modem has a balance_code"
+        return await self._balances[channel][0].ask()
 
     def set_routes(self, rules: Iterable[RouteRule]) -> None:
         """Put the table of routes in force. Without one, everything goes by any modem."""

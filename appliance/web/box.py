@@ -240,6 +240,8 @@ def _outbound_faults(outbound: Mapping[str, Any]) -> Iterator[Finding]:
             )
     for route in outbound.get("routes", ()):
         name = str(route.get("name", ""))
+        for alarm in route.get("balance", {}).get("alarms", ()):
+            yield Finding("warn", f"Modem {name.removeprefix('modem:')}: {alarm}.", "Recharge its SIM.")
         if route.get("state") == "used up":
             yield Finding("warn", f"Route {name} has used up its allowance: {route.get('reason')}.", "")
         elif route.get("hold"):

@@ -197,6 +197,7 @@ class Page:
             view=_modem_view(health),
             history=history,
             hold=route.get("hold", ""),
+            balance=route.get("balance", {}),
             facts=_modem_facts(health),
             unread=await self._services.store.reader.run(undecoded, f"modem:{name}", UNREAD_SHOWN),
         )

@@ -10,6 +10,7 @@ import pytest
 from appliance.channels.build import Route, build_routes, quiet_hours, read_prefix_table
 from appliance.channels.provider import PRESETS, PresetError
 from appliance.message import Lane
+from appliance.outbound.balance import BalanceRule
 from appliance.outbound.router import Ask, Router
 from appliance.route_settings import Quiet, RouteConfig, mistakes
 
@@ -54,6 +55,13 @@ def test_text_too_long_for_a_provider_is_known_to_the_router() -> None:
 def test_box_without_modems_answers_by_its_providers() -> None:
     [route] = build(AT, modems=())
     assert Lane.REPLY in route.rule.lanes
+
+
+def test_balance_of_a_modem_is_asked_only_where_a_setting_wants_it() -> None:
+    modem = {"name": "modem0", "kind": "modem"}
+    assert build(modem)[0].limits.balance is None
+    [route] = build(modem | {"balance_code": "*804#", "balance_floor": 5.25, "balance_every_minutes": 60})
+    assert route.limits.balance == BalanceRule("*804#", low=0, floor=525, every_s=3600.0)
 
 
 def test_limits_that_are_0_are_none() -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, cast
 
 from appliance.channels.channel import NotSent, Refused, Sent
 from appliance.channels.modem import ModemChannel
-from appliance.message import Lane
+from appliance.message import Lane, Outbound
+from appliance.outbound.allowance import Limits
+from appliance.outbound.balance import BalanceRule
+from appliance.outbound.service import OutboundService
 from appliance.store.outbound import Claim
+from appliance.store.store import Store
 from firmware_bridge.errors import CmsError
 from firmware_bridge.modem import Modem, ModemHealth
 from firmware_bridge.pdu import Submit
+from firmware_bridge.ussd import UssdAnswer, UssdState
 
 
 class ToldModem:
@@ -22,6 +28,11 @@ class ToldModem:
         self.health = ModemHealth(name="gsm0", state="ready", imei="1", iccid="2")
         self.ready = True
         self.code: int | None = None
+        self.says = ["Your balance is 3.20 Birr", "Your balance is 50 Birr"]
+        self.sent = 0
+
+    async def ussd(self, code: str, *, any_code: bool) -> tuple[UssdAnswer, ...]:
+        return (UssdAnswer(UssdState.DONE, self.says.pop(0), ""),)
 
     async def wait_ready(self) -> None:
         return
@@ -30,7 +41,8 @@ class ToldModem:
         await gate()
         if self.code is not None:
             raise CmsError(self.code)
-        return 1
+        self.sent += 1
+        return self.sent
 
 
 async def no_gate() -> None:
@@ -86,3 +98,23 @@ async def test_channel_of_a_silent_sim_opens_when_its_probe_is_delivered() -> No
     await waiting
     assert channel.ready
     assert channel.trouble == ""
+
+
+async def test_sim_under_the_floor_sends_nothing_until_it_is_asked_again(tmp_path: Path) -> None:
+    modem, channel = made()
+    store = await Store.open(tmp_path)
+    service = OutboundService(store, lambda: 1_795_000_000_000, seed=1)
+    await service.start()
+    service.add(channel, limits=Limits(balance=BalanceRule("*804#", floor=500)))
+    async with asyncio.timeout(10):
+        while not channel.trouble:
+            await asyncio.sleep(0)
+        await service.send(Outbound(recipient="+251911000001", text="hello", lane=Lane.REPLY))
+        assert "under the floor of 5.00 birr" in service.routing.snapshot()[0]["reason"]
+        assert isinstance(await channel.send(claim(2), 1, no_gate), NotSent)
+        assert modem.sent == 0
+        assert await service.ask_balance("modem:gsm0") == ""
+        while modem.sent == 0:
+            await asyncio.sleep(0)
+    await service.stop(0.5)
+    await store.close()

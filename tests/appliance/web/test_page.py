@@ -244,7 +244,9 @@ def test_writer_that_cannot_write_is_named_with_its_mend(bench: Any, state: str,
 
 async def test_modem_whose_sim_is_set_aside_says_why_on_its_page_and_in_front(bench: Any) -> None:
     hold = "set aside: 5 messages in a row refused"
-    route = {"name": "modem:gsm1", "state": "not ready", "reason": hold, "hold": hold}
+    balance = {"words": "3.20 birr", "said_at_ms": 1_795_000_000_000, "alarms": ["its bundle has ended"]}
+    route = {"name": "modem:gsm1", "state": "not ready", "reason": hold, "hold": hold, "balance": balance}
     bench.services.outbound = lambda: {"lanes": [], "routes": [route]}
-    assert f"Sends nothing: {hold}" in await (await bench.client.get("/modems/gsm1")).text()
+    html = await (await bench.client.get("/modems/gsm1")).text()
+    assert all(words in html for words in (f"Sends nothing: {hold}", "3.20 birr", "its bundle has ended"))
     assert f"Modem gsm1 sends nothing: {hold}." in await (await bench.client.get("/")).text()
