@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import time
 import zlib
@@ -26,6 +27,7 @@ from appliance.trial import AGENT, Trial, TrialError, play, read_time
 __all__ = ["answer_lines", "configure", "run"]
 
 ME: Final = "+251911223344"
+_FIRST_NAME: Final = re.compile(r"([a-z]+) [<>] ")
 HELP: Final = """\
 Type what a person would text. /from NUMBER is another person, /agent the agent who takes the money,
 /wait 31m lets time pass, /at 2026-11-22 09:00 sets the clock, /save FILE keeps the talk as a transcript
@@ -126,9 +128,16 @@ def _reply(reply: Reply, sender: str) -> dict[str, Any]:
     return {"text": reply.text, "segments": segments(reply.text), **other}
 
 
+def _people(lines: Iterable[str]) -> dict[str, str]:
+    """A number for each first name (`abebe`) of a transcript: only numbers are answered."""
+    names = dict.fromkeys(found[1] for line in lines if (found := _FIRST_NAME.match(line)))
+    return {name: f"+2519111111{10 + place}" for place, name in enumerate(names)} | {"agent": AGENT}
+
+
 def _play(path: Path, trial: Trial) -> int:
     try:
-        for line in play(path.read_text(encoding="utf-8").splitlines(), trial, {}):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for line in play(lines, trial, _people(lines)):
             print(line)
     except (OSError, UnicodeDecodeError, TrialError, ValueError) as error:
         print(f"{path}: {error}", file=sys.stderr)

@@ -70,9 +70,11 @@ def test_terminal_talks_and_saves_a_transcript(
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     assert main(["try", "booking"]) == 0
     assert "[1 SMS]" in capsys.readouterr().out
+    saved.write_text(saved.read_text() + "abebe > HELP\n")
     assert main(["try", "booking", "--play", str(saved)]) == 0
     played = capsys.readouterr().out
     assert "YES to hold" in played and "seats held until" in played
+    assert "abebe < To book text: BOOK" in played
 
 
 def test_unknown_conversation_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
