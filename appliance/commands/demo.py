@@ -46,6 +46,7 @@ listen = "127.0.0.1:{port}"
 [[modem]]
 name = "modem0"
 port = "{modem}"
+ussd_allow = ["*804#"]
 
 [payments]
 agents = ["{agent}"]

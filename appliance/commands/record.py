@@ -49,10 +49,12 @@ class _Kept(BridgeError):
 
 async def _record(args: argparse.Namespace) -> int:
     recorder = Recorder()
-    last = ""
+    last = why = ""
 
     def show(health: ModemHealth) -> None:
-        nonlocal last
+        nonlocal last, why
+        if health.reason != "stopped":  # which is our own doing
+            why = health.reason
         line = f"{health.state}: {health.reason or health.registration_text}"
         if line != last:
             last = line
@@ -88,7 +90,7 @@ async def _record(args: argparse.Namespace) -> int:
         origin=f"recorded {time.strftime('%Y-%m-%d')} by outpost record; numbers, texts and codes masked",
     )
     if not transcript.pieces:
-        print(f"outpost record: nothing crossed {args.port}: {health.reason}", file=sys.stderr)
+        print(f"outpost record: nothing crossed the port: {why or health.reason}", file=sys.stderr)
         return int(Exit.FAILED)
     if health.profile is not None:
         transcript.head["expect profile"] = health.profile
