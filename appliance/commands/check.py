@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from appliance import loop
-from appliance.commands.asking import NotRunning, ask
+from appliance.commands.asking import DEMO_DIR, NotRunning, ask
 from appliance.commands.run import DEFAULT_CONFIG
 from appliance.config import Config, ConfigErrors, ModemConfig, load
 from appliance.exits import Exit
@@ -54,7 +54,9 @@ class Finding:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", default=DEFAULT_CONFIG, metavar="FILE", help="TOML file to check, and its box"
+        "--config",
+        metavar="FILE",
+        help=f"TOML file to check, and its box; else {DEFAULT_CONFIG}, or without it the demo's",
     )
     parser.add_argument(
         "--wait",
@@ -66,14 +68,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    demo = DEMO_DIR / "outpost.toml"
+    usual = demo if demo.exists() and not Path(DEFAULT_CONFIG).exists() else DEFAULT_CONFIG
+    file = str(args.config or usual)
     try:
-        config = load(args.config)
+        config = load(file)
     except ConfigErrors as error:
         print("configuration: cannot be used; mend each of these and check again", file=sys.stderr)
         print(*error.lines, sep="\n", file=sys.stderr)
         return int(Exit.FAILED)
     bad = 0
-    for finding in _findings(config, args.config, args.wait):
+    for finding in _findings(config, file, args.wait):
         print(*finding.lines(), sep="\n", flush=True)
         bad += finding.grade == "bad"
     print("all is well" if not bad else f"{bad} {'thing is' if bad == 1 else 'things are'} wrong")

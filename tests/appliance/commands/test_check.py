@@ -112,3 +112,15 @@ def test_check_of_a_broken_configuration_tells_each_mistake(
     file.write_text("a = 1\nb = 2\n")
     assert main(["check", "--config", str(file)]) == Exit.FAILED
     assert capsys.readouterr().err.count("unknown; want one of") == 2
+
+
+def test_check_without_a_file_checks_the_demo_where_nothing_is_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "DEMO_DIR", tmp_path)
+    monkeypatch.setattr(check, "DEFAULT_CONFIG", str(tmp_path / "none.toml"))
+    assert main(["check"]) == Exit.FAILED
+    assert "none.toml: cannot be read" in capsys.readouterr().err
+    (tmp_path / "outpost.toml").write_text(f"data_dir = '{tmp_path}'\nunknown = 1\n")
+    assert main(["check"]) == Exit.FAILED
+    assert "outpost.toml: unknown" in capsys.readouterr().err
