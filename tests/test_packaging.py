@@ -74,7 +74,7 @@ def test_scripts_are_executable_and_parse() -> None:
 
 def test_no_tracked_file_names_a_place_of_some_machine() -> None:
     """A path into somebody's home, or the host of a package registry, breaks on the next machine."""
-    homes = re.compile(rb"/(?:home|Users)/[a-z]|/root/")
+    homes = re.compile(rb"/(?:home|Users)/[a-z]|/root[/]")
     hosts = re.compile(rb"https?://[a-z0-9.-]*(?:pypi|pythonhosted|npmjs|debian)\.(?:org|com)")
     for name in tracked():
         data = (ROOT / name).read_bytes()

@@ -29,6 +29,7 @@ class Receiver:
         self.hold: asyncio.Event | None = None
         app = web.Application()
         app.router.add_post("/{name}", self._take)
+        app.router.add_get("/{name}", self._take)  # where a followed redirect would arrive
         self.server = TestServer(app)
 
     async def _take(self, request: web.Request) -> web.Response:
