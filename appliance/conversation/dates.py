@@ -84,6 +84,8 @@ def read(tags: Sequence[Tag], today: dt.date, calendar: str, *, horizon_days: in
                 used.add(at)
         elif tag.kind == "word":
             days, unclear = _by_word(tags, at, today, used, horizon_days)
+    if len(days) == 1 and (other := _or_another(tags, max(used, default=0), today, used, horizon_days)):
+        days, unclear = [*days, other], other != days[0]
     if not days:
         days = _bare_day(tags, today, calendar, used)
     if _has(tags, 0, "tonight") or any(_has(tags, at, "tonight") for at in range(len(tags))):
@@ -103,6 +105,11 @@ def _by_word(
                 monday = today + dt.timedelta(days=7 - today.weekday())
                 return [monday + dt.timedelta(days=named[1])], False
             used.add(at)
+            if concept == "tomorrow":  # nege wediya, dhri tsbah: the day beyond
+                for beside in (at - 1, at + 1):
+                    if _has(tags, beside, "beyond") or (beside < at and _has(tags, beside, "in")):
+                        used.add(beside)
+                        ahead = 2
             return [today + dt.timedelta(days=ahead)], False
     if "weekend" in values:
         used.add(at)
@@ -135,6 +142,16 @@ def _by_word(
             used.update((at - 1, at))
             return [today + dt.timedelta(days=count * (7 if "week" in values else 1))], False
     return [], False
+
+
+def _or_another(
+    tags: Sequence[Tag], at: int, today: dt.date, used: set[int], horizon_days: int
+) -> dt.date | None:
+    """Another day after an "or": two days are named, and only the person knows which."""
+    if not _has(tags, at + 1, "or") or at + 2 >= len(tags) or tags[at + 2].kind != "word":
+        return None
+    days, _ = _by_word(tags, at + 2, today, used, horizon_days)
+    return days[0] if days else None
 
 
 def _weekday_near(tags: Sequence[Tag], at: int) -> tuple[int, int] | None:

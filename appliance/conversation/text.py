@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["ethiopic_number", "fold", "is_ethiopic", "latin", "skeleton", "words"]
+__all__ = ["ethiopic_number", "fold", "is_ethiopic", "latin", "skeleton", "spoken", "words"]
 
 # Whole series of eight orders that Amharic speakers write for one another.
 _SERIES: Final = {0x1210: 0x1200, 0x1280: 0x1200, 0x1220: 0x1230, 0x12D0: 0x12A0, 0x1340: 0x1338}
@@ -133,6 +133,22 @@ def latin(folded: str) -> str:
             vowel = "i"
         out.append(_CONSONANTS.get(base, "") + vowel)
     return _DOUBLED.sub(_single, "".join(out))
+
+
+# Two letters for one sound, by a letter that is none of the text's own.
+_DIGRAPHS: Final = (
+    ("sh", "S"), ("ch", "C"), ("gn", "N"), ("ny", "N"), ("ts", "s"), ("tz", "s"), ("ph", "p"), ("kh", "k"),
+    ("dh", "d"), ("zh", "j"), ("ck", "k"), ("q", "k"), ("ou", "u"), ("ie", "e"),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=8192)
+def spoken(folded: str) -> str:
+    """Latin letters, one for each sound, for measuring how far two spellings are apart."""
+    text = latin(folded)
+    for written, sound in _DIGRAPHS:
+        text = text.replace(written, sound)
+    return text
 
 
 _SOUNDS: Final = (

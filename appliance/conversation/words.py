@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from appliance.conversation.phrases import Language
-from appliance.conversation.text import fold, latin, skeleton, words
+from appliance.conversation.text import fold, latin, skeleton, spoken, words
 
 __all__ = ["Lexicon", "Names", "Tag", "tag"]
 
@@ -89,8 +89,8 @@ class Names:
 
     def __init__(self, entries: Mapping[str, Sequence[str]], common: Iterable[str] = ()) -> None:
         self.exact: dict[str, tuple[str, ...]] = {}
-        self.languages: dict[str, str] = {}
         parts: dict[str, set[str]] = {}
+        short: dict[str, set[str]] = {}
         for key, spellings in entries.items():
             for spelling in spellings:
                 found = words(spelling)
@@ -99,6 +99,10 @@ class Names:
                     parts.setdefault("".join(found[:cut]), set()).add(key)
                     if len("".join(found[cut:])) >= 4:
                         parts.setdefault("".join(found[cut:]), set()).add(key)
+                if len(found) == 2:  # B/Dar, D.Markos, ድ/ዳዋ; and of the name itself DD, ባዳ
+                    short.setdefault(found[0][0] + found[1], set()).add(key)
+                    if spelling in spellings[:2]:
+                        short.setdefault(found[0][0] + found[1][0], set()).add(key)
         taken = set(common)
         self.partial = {
             part: tuple(sorted(keys))
@@ -111,6 +115,9 @@ class Names:
                 # Found by its first letter or, if that is the one misspelt, by its first consonant.
                 for mark in _marks(spelling):
                     self._fuzzy.setdefault(mark, []).append(spelling)
+        for abbreviation, keys in short.items():
+            if len(keys) == 1 and abbreviation not in taken:
+                self.exact.setdefault(abbreviation, tuple(keys))
 
     def find(self, key: str) -> tuple[str, ...]:
         return self.exact.get(key) or self.partial.get(key) or ()
@@ -143,7 +150,10 @@ def _limit(spoken: str) -> float:
 
 def _nearest(key: str, pool: Iterable[str]) -> tuple[float, str] | None:
     best: tuple[float, str] | None = None
+    short = len(latin(key)) < 5
     for spelling in pool:
+        if short and spelling.isascii() != key.isascii():
+            continue  # four letters of one script fit too much of the other
         distance = _distance(key, spelling)
         if distance <= 0.17 and (best is None or distance < best[0]):
             best = (distance, spelling)
@@ -180,9 +190,11 @@ def _distance(left: str, right: str) -> float:
 
     A changed vowel or a kindred consonant counts half; two letters swapped count one.
     """
-    a, b = latin(left), latin(right)
+    a, b = spoken(left), spoken(right)
     if abs(len(a) - len(b)) > 3:
         return 1.0
+    # Between the scripts: Ethiopic does not write the short i that Latin letters need.
+    short_i = 0.25 if left.isascii() != right.isascii() else 0.6
     before: list[float] = []
     row = [j * 1.0 for j in range(len(b) + 1)]
     for i, x in enumerate(a, 1):
@@ -195,14 +207,17 @@ def _distance(left: str, right: str) -> float:
             else:
                 cost = 1.0
             best = min(
-                before[j] + (0.6 if x in _VOWELS else 1.0),
-                row[j - 1] + (0.6 if y in _VOWELS else 1.0),
+                before[j] + (short_i if x == "i" else 0.6 if x in _VOWELS else 1.0),
+                row[j - 1] + (short_i if y == "i" else 0.6 if y in _VOWELS else 1.0),
                 before[j - 1] + cost,
             )
             if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
                 best = min(best, previous2[j - 2] + 0.8)
             row.append(best)
     return row[-1] / max(len(a), len(b), 1)
+
+
+_BARE: Final = 5  # the sixth order: the consonant alone
 
 
 @lru_cache(maxsize=8192)
@@ -213,13 +228,19 @@ def _stems(word: str) -> tuple[tuple[str, str, str], ...]:
     for prefix, role, instead in _PREFIXES:
         if word.startswith(prefix):
             stem = instead + word[len(prefix) :]
-            if len(stem) >= (2 if ethiopic else 4 if len(prefix) > 1 else 5):
+            # k'addis: before a vowel ke loses its own.
+            elided = prefix == "k" and stem[:1] in _VOWELS
+            if len(stem) >= (1 if ethiopic else 4 if len(prefix) > 1 or elided else 5):
                 found.append((stem, role, "prefix"))
     for suffix, role in _SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) >= (2 if ethiopic else 3):
+        if word.endswith(suffix) and len(word) - len(suffix) >= 2:
             found.append((word[: -len(suffix)], role, "suffix"))
     # A role says more than none: of two affixes of one length the one that has it comes first.
-    return tuple(sorted(found, key=lambda stem: (-len(stem[0]), not stem[1])))
+    found.sort(key=lambda stem: (-len(stem[0]), not stem[1]))
+    if ethiopic and len(word) > 2 and 0x1200 <= ord(word[-1]) < 0x1358 and ord(word[-1]) & 7 != _BARE:
+        # ክስርዞ, ሰርዘው: an object's ending changes the last letter's vowel.
+        found.append((word[:-1] + chr(ord(word[-1]) & ~7 | _BARE), "", "suffix"))
+    return tuple(found)
 
 
 def tag(text: str, lexicon: Lexicon, names: Names) -> list[Tag]:
@@ -246,7 +267,10 @@ def _match(found: list[str], at: int, lexicon: Lexicon, names: Names) -> tuple[i
         if key in lexicon.exact and not (length > 1 and key.isdigit()):
             return length, lexicon.tag(key, " ".join(run))
         if key in names.partial:
-            return length, Tag("name", " ".join(run), names.partial[key])
+            return _completed(found, at, length, lexicon, names) or (
+                length,
+                Tag("name", " ".join(run), names.partial[key]),
+            )
     if word.isdigit():
         return 1, Tag("number", word, (word,))
     if word[0].isdigit():
@@ -254,15 +278,32 @@ def _match(found: list[str], at: int, lexicon: Lexicon, names: Names) -> tuple[i
     return _match_stem(found, at, longest, lexicon, names) or _match_near(found, at, longest, lexicon, names)
 
 
+def _completed(
+    found: list[str], at: int, length: int, lexicon: Lexicon, names: Names
+) -> tuple[int, Tag] | None:
+    """The beginning of several names (Debre), made clear by a misspelt word behind it (Debre Brhan)."""
+    run = found[at : at + length + 1]
+    if len(run) == length or run[-1][0].isdigit() or run[-1] in lexicon.exact or run[-1] in names.exact:
+        return None
+    near = names.nearest("".join(run))
+    begun = names.partial["".join(run[:-1])]
+    if near is None or not set(near[1]) <= set(begun):
+        return None
+    return length + 1, Tag("name", " ".join(run), near[1], "", (), False)
+
+
 def _match_stem(
     found: list[str], at: int, longest: int, lexicon: Lexicon, names: Names
 ) -> tuple[int, Tag] | None:
     for length in range(longest, 0, -1):
         run = found[at : at + length]
+        shortest = 3 if run[0].isascii() else 2
         for stem, role, where in _stems(run[0]):
             if where == "suffix" and length > 1:
                 continue
             key = stem + "".join(run[1:])
+            if len(key) < shortest:
+                continue
             tagged = _known(key, " ".join(run), role, lexicon, names, words_too=length == 1)
             if tagged is None and length == 1:  # both a prefix and a suffix
                 for inner, inner_role, inner_where in _stems(stem):
@@ -275,9 +316,8 @@ def _match_stem(
         if length > 1:
             for stem, role, where in _stems(run[-1]):
                 if where == "suffix":
-                    tagged = _known(
-                        "".join(run[:-1]) + stem, " ".join(run), role, lexicon, names, words_too=False
-                    )
+                    key = "".join(run[:-1]) + stem
+                    tagged = _known(key, " ".join(run), role, lexicon, names, words_too=len(key) > 6)
                     if tagged is not None:
                         return length, tagged
     return None

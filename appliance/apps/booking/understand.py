@@ -81,6 +81,9 @@ def _word(tags: Sequence[Tag], at: int, *concepts: str) -> bool:
     return 0 <= at < len(tags) and tags[at].kind == "word" and any(c in tags[at].values for c in concepts)
 
 
+_VERBS: Final = frozenset(
+    {"b", "be", "get", "come", "book", "reserve", "know", "pay", "buy", "c", "see", "reach"}
+)
 _DAYS: Final = ("today", "tomorrow", "after_tomorrow", *(f"wd_{n}" for n in range(1, 8)))
 
 
@@ -97,10 +100,15 @@ def _slang(tags: list[Tag]) -> list[Tag]:
         going = going or (_word(tags, at - 1, "want", "book") and "go" in tags[at - 1].text.split())
         verb_next = _word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
         verb_next = verb_next or (_word(tags, at - 1, "how", "want") and _word(tags, at + 1, "book"))
+        verb_next = verb_next or (
+            _word(tags, at - 1, "how", "how_to", "want") and tags[at + 1].text in _VERBS
+        )
         if t.text == "2" and ((going and place_next) or (at > 0 and verb_next)):
             out[at] = Tag("word", "2", ("to",), "", ("en",))
         elif t.text == "4" and (
-            _word(tags, at + 1, *_DAYS) or (place_next and _word(tags, at - 1, "ask_price", "bus", "ticket"))
+            _word(tags, at + 1, *_DAYS)
+            or (_word(tags, at - 1, "seat", "ticket", "bus") and number_of(tags[at + 1]) is not None)
+            or (place_next and _word(tags, at - 1, "ask_price", "bus", "ticket"))
         ):
             out[at] = Tag("word", "4", ("for",), "", ("en",))
     return out
@@ -180,7 +188,11 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
     numbers = {
         at: n
         for at, t in enumerate(tags)
-        if at not in used and (n := number_of(t)) is not None and 1 <= n <= _PLENTY
+        if at not in used
+        and (n := number_of(t)) is not None
+        and 1 <= n <= _PLENTY
+        and not _word(tags, at + 1, "birr")  # money
+        and not (at and "person" in t.values and number_of(tags[at - 1]) is not None)  # ሰባት: seven, or people
     }
     for at, n in numbers.items():
         beside = _BESIDE & {t.text for t in (*tags[max(0, at - 2) : at], *tags[at + 2 : at + 3])}
@@ -228,8 +240,10 @@ def _company(tags: Sequence[Tag]) -> int:
         if not _word(tags, at, "kin"):
             continue
         before = [x.text for x in tags[max(0, at - 2) : at]]
-        after = [x.text for x in tags[at + 1 : at + 2]]
+        rest = [x for i, x in enumerate(tags) if i > at and not _word(tags, i, "my_after")]
+        after = [x.text for x in rest[:1]]
         joined = any(_word(tags, i, "me_and") for i in range(at))
+        joined = joined or any(_word(tags, i, "with") for i in (at - 2, at - 1, at + 1))
         if joined or _BESIDE & {*before, *after} or t.role == "from" or t.text.endswith(("ና", "ን")):
             count += 1
     return count
@@ -254,9 +268,14 @@ def _intent(
         return "status"
     if "status" in concepts and not (towns and (moment.days or passengers)):
         return "status"
+    if not towns and not concepts & {"book", "want"}:
+        kept = bool(concepts & {"ticket", "seat", "pay", "booking"})
+        if kept and ("arrive" in concepts or _mine(tags)):
+            return "status"
     if "ask_price" in concepts and not ("book" in concepts and passengers and moment.days):
         return "ask_price"
-    if ("help" in concepts or ("how" in concepts and concepts & {"book", "ticket", "pay"})) and not towns:
+    how_to = "how_to" in concepts or ("how" in concepts and bool(concepts & {"book", "ticket", "pay"}))
+    if ("help" in concepts or how_to) and not towns:
         return "help"
     if "menu" in concepts and not towns:
         return "help"
@@ -264,6 +283,8 @@ def _intent(
     wants = bool(concepts & {"book", "ticket"}) or (
         "want" in concepts and bool(travel or concepts & {"bus", "seat"})
     )
+    if asks and "greet" in concepts and not travel and not concepts & {"bus", "ticket", "seat"}:
+        return "greet"
     if asks and not ("book" in concepts and passengers):
         return "search" if travel or concepts & {"bus", "ticket", "seat"} or len(tags) <= 3 else "other"
     if wants and _about_travel(tags, concepts, travel):
@@ -273,7 +294,8 @@ def _intent(
     if towns:
         return "book" if passengers or (moment.days and "bus" not in concepts) else "search"
     if "bus" in concepts:
-        return "other" if "yesterday" in concepts else "search"
+        strange = sum(t.kind == "unknown" for t in tags)
+        return "other" if "yesterday" in concepts or strange >= 2 else "search"
     if "seat" in concepts and passengers:
         return "book"
     if "greet" in concepts and sum(t.kind == "unknown" for t in tags) <= 2:
@@ -288,6 +310,14 @@ def _intent(
     ):
         return "clarify" if known * 2 >= len(tags) else "other"
     return "other"
+
+
+def _mine(tags: Sequence[Tag]) -> bool:
+    """ "my ticket", "tikeetii koo": of what somebody has already."""
+    return any(
+        _word(tags, at, "ticket", "seat") and (_word(tags, at - 1, "my") or _word(tags, at + 1, "my_after"))
+        for at in range(len(tags))
+    )
 
 
 def _about_travel(tags: Sequence[Tag], concepts: frozenset[str], travel: bool) -> bool:

@@ -38,7 +38,7 @@ def read(language: str) -> list[tuple[str, dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def box() -> Trial:
     settings = {
-        "conversation": {"languages": ["en", "am", "om", "ti"]},
+        "conversation": {"languages": ["en", "am", "om", "ti", "fr", "sw"]},
         "payments": {"agents": [AGENT]},
     }
     return Trial(settings, now_ms=read_time("2026-11-22 09:00"))
