@@ -40,7 +40,8 @@ class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One phrase file. hear: concept to the words that mean it; the other fields: see en.toml."""
+    """One phrase file. hear: concept to the words that mean it; roots: concept to the consonants, as
+    `text.skeleton` gives them, that its verbs have in every form; the other fields: see en.toml."""
 
     language: str
     name: str
@@ -57,6 +58,7 @@ class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hour: str = "{n}"  # a full hour of the clock that counts from six
     budget: dict[str, int] = {}
     unsure: tuple[str, ...] = ()
+    roots: dict[str, tuple[str, ...]] = {}
 
     def allowed(self, key: str) -> int:
         """SMS that the text may take."""
@@ -158,9 +160,10 @@ def _check(language: Language, reference: Language) -> list[str]:
         errors.append(f"{file}: script: {language.script!r}; want 'latin' or 'ethiopic'")
     errors += [f"{file}: unsure: {key}: no such text" for key in language.unsure if key not in language.say]
     errors += [f"{file}: budget.{key}: no such text" for key in language.budget if key not in language.say]
-    for concept in language.hear:
-        if concept not in reference.hear:
-            errors.append(f"{file}: hear.{concept}: unknown; {REFERENCE}.toml has no such concept")
+    for table in ("hear", "roots"):
+        for concept in getattr(language, table):
+            if concept not in reference.hear:
+                errors.append(f"{file}: {table}.{concept}: unknown; {REFERENCE}.toml has no such concept")
     return errors
 
 

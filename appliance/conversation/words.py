@@ -57,7 +57,10 @@ class Lexicon:
 
     def __init__(self, languages: Iterable[Language]) -> None:
         self.exact: dict[str, dict[str, set[str]]] = {}  # spelling -> concept -> languages
+        self._roots: list[tuple[str, str, str]] = []  # consonants, concept, language
         for language in languages:
+            for concept, roots in language.roots.items():
+                self._roots += [(root, concept, language.language) for root in roots]
             for concept, spellings in language.hear.items():
                 for spelling in spellings:
                     key = "".join(words(spelling))
@@ -75,6 +78,17 @@ class Lexicon:
             return Tag("unknown", text, (key,))
         languages = sorted({language for spoken in concepts.values() for language in spoken})
         return Tag("word", text, tuple(concepts), role, tuple(languages), sure)
+
+    def rooted(self, word: str) -> Tag | None:
+        """A verb in a form that no list has (የምከፍለው), by the consonants that all its forms share."""
+        if word.isascii():
+            return None
+        sounds = skeleton(word)
+        found = [(concept, language) for root, concept, language in self._roots if root in sounds]
+        if not found:
+            return None
+        concepts, languages = zip(*found, strict=True)
+        return Tag("word", word, tuple(dict.fromkeys(concepts)), "", tuple(sorted(set(languages))), False)
 
     def nearest(self, key: str) -> tuple[float, str] | None:
         """The known spelling closest to a misspelt one: (distance from 0 to 1, spelling)."""
@@ -180,6 +194,7 @@ _KIN: Final = {
         "lr",
         "cx",
         "jy",
+        "nN",
     )
 }
 
@@ -275,7 +290,11 @@ def _match(found: list[str], at: int, lexicon: Lexicon, names: Names) -> tuple[i
         return 1, Tag("number", word, (word,))
     if word[0].isdigit():
         return 1, Tag("numeric", word, (word,))
-    return _match_stem(found, at, longest, lexicon, names) or _match_near(found, at, longest, lexicon, names)
+    stemmed = _match_stem(found, at, longest, lexicon, names)
+    if stemmed is not None:
+        return stemmed
+    verb = lexicon.rooted(word)
+    return (1, verb) if verb is not None else _match_near(found, at, longest, lexicon, names)
 
 
 def _completed(

@@ -57,6 +57,8 @@ def understand(
     numbers = [n for t in tags if (n := number_of(t)) is not None]
     bare = numbers[0] if len(numbers) == 1 and all(_is_number_or_filler(t) for t in tags) else None
     intent = _intent(tags, concepts, code, bool(origin or destination), moment, passengers)
+    if intent == "stop":
+        return Request(intent, concepts=concepts)
     if not tags and "?" in text:
         intent = "help"
     if intent in ("book", "search", "ask_price") and (
@@ -93,7 +95,7 @@ def _slang(tags: list[Tag]) -> list[Tag]:
     for at, t in enumerate(tags):
         if t.kind != "number" or at + 1 >= len(tags):
             continue
-        place_next = tags[at + 1].kind in ("name", "unknown")
+        place_next = tags[at + 1].kind in ("name", "unknown") and tags[at + 1].role != "from"
         going = at > 0 and (
             tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "search", "ask_price", "seat", "ticket")
         )
@@ -135,8 +137,12 @@ def _places(
         if t.kind != "name" or _word(tags, at - 1, "via") or _word(tags, at + 1, "via"):
             continue
         role = _role(tags, at)
+        if not role and _word(tags, at + 1, "to") and at + 2 < len(tags) and tags[at + 2].kind == "unknown":
+            role = "from"  # "Gondar to Debark": only the other town is unknown
         if role == "from" and not origin:
             origin = t.values
+        elif role == "to" and destination and not origin and t.role == "to":
+            origin, destination = destination, t.values  # Ambootii Finfinneetti: the two endings fold alike
         elif role == "to" and not destination:
             destination = t.values
         elif role == "for" and not beneficiary:
@@ -204,19 +210,18 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
         if joined and _word(tags, at + 1, "person") and tags[at - 1].text == "my":
             return n + 1  # "with my 2 children"
         after_friend = _word(tags, at - 2, "friend", "kin") and _word(tags, at - 1, "filler")
-        if joined and after_friend:
+        if joined and after_friend and not _word(tags, at + 1, "person"):
             return n + 1
-    persons = []
-    for at, n in numbers.items():
-        nearby = at + 1
-        if _word(tags, nearby, "filler") and not _word(tags, nearby, "person", "friend"):
-            nearby += 1
-        if _word(tags, nearby, "person", "friend"):
-            persons.append(n)
+    persons, first = _persons(tags, numbers)
     if persons:
-        return sum(persons) if len(persons) <= 3 else persons[0]
+        # "with my wife and two kids": they, the kin before them, and the one who texts.
+        with_kin = (
+            _company(tags[:first]) if any(_word(tags, i, "with", "me_and") for i in range(first)) else 0
+        )
+        whole = sum(persons) if len(persons) <= 3 else persons[0]
+        return whole + with_kin + 1 if with_kin else whole
     for at, n in numbers.items():
-        if _word(tags, at - 1, "person") or _word(tags, at + 1, "seat", "ticket"):
+        if _word(tags, at + 1, "seat", "ticket"):
             return n
     for at, n in numbers.items():
         if _word(tags, at - 1, "seat", "ticket", "for") or _word(tags, at + 1, "seat", "ticket", "bus"):
@@ -228,6 +233,24 @@ def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
         return 1
     left = [n for n in numbers.values() if n <= 20]
     return left[0] if len(left) == 1 else None
+
+
+def _persons(tags: Sequence[Tag], numbers: dict[int, int]) -> tuple[list[int], int]:
+    """The numbers that stand beside a word for people, each word taken once, and where the first stands."""
+    taken: set[int] = set()
+    found: list[int] = []
+    first = 0
+    for at, n in numbers.items():
+        after = at + 1
+        if _word(tags, after, "filler") and not _word(tags, after, "person", "friend"):
+            after += 1
+        for beside in (at - 1, after):  # Oromo counts behind: nama 2 fi daa'ima 1
+            if beside not in taken and beside not in numbers and _word(tags, beside, "person", "friend"):
+                taken.add(beside)
+                first = first if found else at
+                found.append(n)
+                break
+    return found, first
 
 
 _BESIDE: Final = frozenset({"with", "and", "n", "ena", "fi", "ከ", "ምስ", "እና", "walin", "wajjin"})
@@ -274,10 +297,14 @@ def _intent(
             return "status"
     if "ask_price" in concepts and not ("book" in concepts and passengers and moment.days):
         return "ask_price"
-    how_to = "how_to" in concepts or ("how" in concepts and bool(concepts & {"book", "ticket", "pay"}))
+    how_to = "how_to" in concepts or ("how" in concepts and bool(concepts & _DOING))
     if ("help" in concepts or how_to) and not towns:
         return "help"
     if "menu" in concepts and not towns:
+        return "help"
+    if "birr" in concepts and towns and not passengers and not concepts & {"book", "ticket"}:
+        return "ask_price"
+    if "pay" in concepts and not travel and not concepts & {"book", "search"}:
         return "help"
     asks = "search" in concepts
     wants = bool(concepts & {"book", "ticket"}) or (
@@ -318,6 +345,9 @@ def _mine(tags: Sequence[Tag]) -> bool:
         _word(tags, at, "ticket", "seat") and (_word(tags, at - 1, "my") or _word(tags, at + 1, "my_after"))
         for at in range(len(tags))
     )
+
+
+_DOING: Final = frozenset({"book", "ticket", "pay"})
 
 
 def _about_travel(tags: Sequence[Tag], concepts: frozenset[str], travel: bool) -> bool:
