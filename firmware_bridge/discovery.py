@@ -76,7 +76,7 @@ class Registry:
         loop = asyncio.get_running_loop()
         found = _REGISTRIES.get(loop)
         if found is None:
-            found = _REGISTRIES[loop] = cls()
+            found = _REGISTRIES[loop] = cls(clock=loop.time)
         return found
 
     def hold(self, path: str, name: str) -> bool:
@@ -263,7 +263,8 @@ async def probe(path: str, baud: int = 115200, *, timeout_s: float = PROBE_S) ->
     # /proc of a busy machine takes tens of milliseconds, which the loop does not have.
     if await asyncio.to_thread(others_holding, path):
         return None
-    line = Line(on_urc=lambda code: None, on_broken=lambda why: None)
+    clock = asyncio.get_running_loop().time
+    line = Line(on_urc=lambda code: None, on_broken=lambda why: None, clock=clock)
     await line.open(path, baud)
     try:
         async with asyncio.timeout(timeout_s):

@@ -39,7 +39,7 @@ __all__ = ["Driver"]
 log = logging.getLogger(__name__)
 
 REOPEN_S: Final = (0.1, 0.3, 0.5, 1.0, 1.0, 2.0)  # then the last again: a replugged modem is back within 5 s
-HEARTBEAT_S: Final = 5.0
+HEARTBEAT_S: Final = 10.0
 OVERDUE_S: Final = 10.0  # a deadline of the dialogue missed by this much: the driver is stuck
 SILENT_STEP_S: Final = 60.0
 ASK_AGAIN_S: Final = 1.0
@@ -111,6 +111,7 @@ class Driver:
         self._climbed_at = float("-inf")
         self._listeners: list[Callable[[Urc], None]] = []
         self._up = False
+        self._heart: asyncio.TimerHandle | None = None
 
     # -- for the modem
 
@@ -163,22 +164,24 @@ class Driver:
         """Run one life; stop cuts it short, letting a PDU that is out get its answer."""
         task = asyncio.ensure_future(life)
         stop = asyncio.ensure_future(self._stopping.wait())
+        self._beat()
         try:
-            while not task.done() and not stop.done():
-                self._beat()
-                await asyncio.wait({task, stop}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 await self._finish_send()
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         finally:
+            if self._heart is not None:
+                self._heart.cancel()
             stop.cancel()
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
     def _beat(self) -> None:
+        self._heart = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._beat)
         due = self.line.dialogue.next_deadline() if self.line is not None else None
         if due is None or due > self._clock() - OVERDUE_S:
             self.round_at = self._clock()

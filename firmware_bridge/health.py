@@ -155,9 +155,8 @@ class HealthBoard:
         self._untold: asyncio.TimerHandle | None = None
 
     def change(self, **fields: Any) -> None:
-        health = dataclasses.replace(self.now, **fields)
-        if health != self.now:
-            self.now = health
+        if any(getattr(self.now, name) != value for name, value in fields.items()):
+            self.now = dataclasses.replace(self.now, **fields)
             self._tell()
 
     def count(self, **fields: int) -> None:

@@ -46,6 +46,7 @@ RETRY_MAX_S: Final = 60.0
 DELETE_TRIES: Final = 3
 READ_TIMEOUT_S: Final = 30.0
 LIST_TIMEOUT_S: Final = 60.0
+LIST_AGAIN_S: Final = 600.0  # reading up to 255 slots one by one costs seconds of the line each time
 # A sweep yields to sends, but not for ever.
 SWEEP_PATIENCE_S: Final = 60.0
 
@@ -98,7 +99,8 @@ class Inbox:
         self._work = asyncio.Event()
         self._sweep_at: float = clock()  # the first sweep is due at once
         self._retry_s = RETRY_S
-        self._lists = True  # +CMGL works
+        self._list_again_at = float("-inf")  # +CMGL hung: until then every slot is read by itself
+        self._has_listed = False  # +CMGL has worked on this line
         self._acknowledges = True  # +CNMA is known
         self.received = 0
         self.stuck_deletes = 0  # slots that stay full whatever we ask
@@ -113,7 +115,8 @@ class Inbox:
         self._line, self._facts, self._sweep_s = line, facts, sweep_s
         self._slots.clear()  # the sweep finds them, and their numbers may mean something else by now
         self._sweep_at = self._clock()
-        self._lists = self._acknowledges = True
+        self._acknowledges = True
+        self._list_again_at, self._has_listed = float("-inf"), False
         self.notify_lost = False
 
     # -- fed by the line
@@ -321,20 +324,26 @@ class Inbox:
         return found[0] if found else None
 
     async def _list(self, memory: str, urgency: Urgency) -> list[StoredPdu] | None:
-        if not self._lists:
+        if self._clock() < self._list_again_at:
             return await self._read_each(memory)
         async with self._line.turn(urgency):
             await self._select(memory)
             if memory and self._facts.memory != memory:
                 return None
+            lines: tuple[str, ...] | None
             try:
                 lines = await self._line.execute(attempt("+CMGL", 4, timeout_s=LIST_TIMEOUT_S))
             except AtTimeout:
-                self._lists = False  # Samsung hangs on it
+                if self._has_listed:  # an answer was lost; a modem that knows the command will know it again
+                    self.sweep_soon(RETRY_S)
+                    return None
+                self._list_again_at = self._clock() + LIST_AGAIN_S  # Samsung hangs on it
+                lines = None
             except AtError:
                 return None
-        if not self._lists:
+        if lines is None:
             return await self._read_each(memory)
+        self._has_listed = True
         entries = response.stored_messages(lines, "+CMGL")
         for at, entry in enumerate(entries):
             if entry.index is not None and entry.is_ours and not _is_whole(entry):

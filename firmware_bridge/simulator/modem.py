@@ -7,6 +7,7 @@ commands mean is in at_commands/; how messages come in is in inbox.py; the radio
 from __future__ import annotations
 
 import random
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -35,6 +36,7 @@ _CR: Final = 0x0D
 _LF: Final = 0x0A
 _BACKSPACE: Final = 0x08
 _NOT_ECHOED: Final = bytes([CTRL_Z, ESC])
+_EDITING: Final = re.compile(rb"[\x08\x0a\x1a\x1b]")
 
 _TIMERS_KEPT: Final = 32  # sweep out the timers that ran when there are twice as many
 
@@ -306,6 +308,9 @@ class GsmModem:
         del self._input[: len(typed)]
         if self.settings.echo:
             self.emit(typed.translate(None, _NOT_ECHOED))
+        if end >= 0 and not self._line and not _EDITING.search(typed):  # nearly always: a whole line at once
+            self._execute(typed[:-1].decode("latin-1"))
+            return
         for byte in typed:
             if byte == _CR:
                 line = self._line.decode("latin-1")
@@ -407,6 +412,8 @@ class GsmModem:
         self._final("OK")
 
     def _note_for_chatter(self, call: Call) -> None:
+        if not self.personality.chatter:
+            return
         suffix = {Kind.READ: "?", Kind.TEST: "=?", Kind.SET: f"={call.text}", Kind.EXECUTE: call.text}[
             call.kind
         ]

@@ -173,6 +173,7 @@ class Simulator:
 
     def _received(self, name: str, data: bytes) -> None:
         self.catch_up()
+        self._flushing = True  # what it says at once need not wait for a round of the loop
         self.world.modems[name].receive(data)
         self._flush()
 
@@ -207,7 +208,9 @@ class Simulator:
             return
         # Linux lets a long epoll_wait end up to 0.1 % late (fs/select.c): 3 ms in 3 s, which a measurement of
         # the modem's air time would charge to the software under test. So the last stretch is a short wait.
-        early = due - _WAKE_EARLY_S if due - self._loop.time() > 10 * _WAKE_EARLY_S else due
+        early = due
+        if self._make_wire is None and due - self._loop.time() > 10 * _WAKE_EARLY_S:
+            early -= _WAKE_EARLY_S
         self._alarm = self._loop.call_at(early, self._ring)
 
     def _ring(self) -> None:

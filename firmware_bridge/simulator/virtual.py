@@ -11,11 +11,14 @@ import asyncio
 import selectors
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from firmware_bridge.errors import PortLost, PortUnusable
 
 __all__ = ["MemoryPort", "MemoryWire", "VirtualTimeLoop"]
+
+
+_LOOK_EVERY: Final = 64  # rounds; the system call would else be the dearest part of most
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -24,15 +27,16 @@ class _JumpingSelector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.jump: Callable[[float], None] = lambda seconds: None
+        self._rounds = 0
 
     def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0)
-        if ready or timeout == 0:
-            return ready
         if timeout is None:
             return super().select(None)
-        self.jump(timeout)
-        return []
+        self._rounds += 1
+        ready = super().select(0) if self._rounds % _LOOK_EVERY == 0 else []
+        if timeout > 0 and not ready:
+            self.jump(timeout)
+        return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -49,6 +53,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual_now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Call it here and now: hours of virtual time would pass while a thread works a millisecond."""
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as e:
+            done.set_exception(e)
+        return done
 
 
 class MemoryWire:

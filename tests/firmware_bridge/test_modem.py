@@ -273,3 +273,32 @@ async def test_modem_wire_log_shows_no_number_and_no_text(fake: Any, harness: An
         one("more secrets").encode().hex(),
     ):
         assert hidden not in text
+
+
+async def test_inbox_one_lost_answer_to_the_list_does_not_end_listing(
+    fake: Any, harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in a thousand simulated hours of lost commands: every slot was then read one by one, for ever."""
+    monkeypatch.setattr("firmware_bridge.inbox.LIST_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("firmware_bridge.inbox.RETRY_S", 0.01)
+    monkeypatch.setattr("firmware_bridge.at.dialogue.SYNC_ANSWER_S", 0.05)
+    modem = harness.start(fake.path)
+    await harness.ready()
+    await fake.until(lambda: fake.asked(r"AT\+CMGL=4") == 1)
+    silences = iter([None])
+    fake.on(r"AT\+CMGL=4", lambda fake, line: next(silences, "OK"))
+    modem.sweep_soon()
+    await fake.until(lambda: fake.asked(r"AT\+CMGL=4") >= 3)
+    assert fake.asked(r"AT\+CMGR=\d+") == 0
+
+
+async def test_inbox_modem_that_hangs_on_the_list_has_its_slots_read_one_by_one(
+    fake: Any, harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firmware_bridge.inbox.LIST_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("firmware_bridge.at.dialogue.SYNC_ANSWER_S", 0.05)
+    fake.on(r"AT\+CMGL=4", None)
+    harness.start(fake.path)
+    await harness.ready()
+    await fake.until(lambda: fake.asked(r"AT\+CMGR=20") == 1)
+    assert fake.asked(r"AT\+CMGL=4") == 1
