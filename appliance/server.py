@@ -37,6 +37,7 @@ from appliance.outbound.service import OutboundService
 from appliance.store import assistant, timetable
 from appliance.store.store import Store
 from appliance.web.app import make_app
+from appliance.web.front import FrontRunner
 from appliance.web.services import Services, WebSettings
 from firmware_bridge.errors import BridgeError
 from firmware_bridge.ladder import Entry
@@ -290,7 +291,7 @@ class Appliance:
         app.add_routes(
             callback_routes(callbacks, self.store, on_changes=self.outbound.publish, clock_ms=self.clock_ms)
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        runner = FrontRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         self._undo.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, self.config.http.host, self.config.http.port, backlog=1024)

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from aiohttp import hdrs, web
 
+from appliance.web.exchange import Asked
 from appliance.web.problem import Problem
 from appliance.web.services import WebSettings
 
@@ -34,7 +35,7 @@ def _is_loopback(address: str) -> bool:
     return ip.is_loopback
 
 
-def is_local(request: web.Request) -> bool:
+def is_local(request: Asked) -> bool:
     """Whether the caller is on this machine: loopback or a unix socket, and no proxy speaks for others."""
     remote = request.remote
     if remote and not _is_loopback(remote):
@@ -67,7 +68,7 @@ def _host_is_ours(host: str, further: frozenset[str]) -> bool:
     return True
 
 
-def check_host(request: web.Request, settings: WebSettings) -> None:
+def check_host(request: Asked, settings: WebSettings) -> None:
     """Raise 421 when `Host` is a name that nobody gave this box."""
     host = request.headers.get(hdrs.HOST, "")
     if host and not _host_is_ours(host, settings.hosts):
@@ -76,7 +77,7 @@ def check_host(request: web.Request, settings: WebSettings) -> None:
         )
 
 
-def check_same_origin(request: web.Request, settings: WebSettings) -> None:
+def check_same_origin(request: Asked, settings: WebSettings) -> None:
     """Raise 403 when a browser says that another site's page asks for a change."""
     check_host(request, settings)
     headers = request.headers
@@ -89,7 +90,7 @@ def check_same_origin(request: web.Request, settings: WebSettings) -> None:
         raise Problem(403, "cross-origin", "A page of another site may not do this.")
 
 
-def check_sender(request: web.Request, settings: WebSettings) -> None:
+def check_sender(request: Asked, settings: WebSettings) -> None:
     """Let this machine POST messages, and others with the Bearer token; raise 401, 403 or 421 else."""
     authorization = request.headers.get(hdrs.AUTHORIZATION)
     if authorization is not None:

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
-from aiohttp import web
 
 from appliance.message import Inbound, normalise_number
 from appliance.web.access import check_sender
+from appliance.web.exchange import Answer, Asked
 from appliance.web.prefer import wait_preference
 from appliance.web.problem import UNREADABLE, Problem, field_error, from_decode_error
 from appliance.web.services import Accepted, Services
@@ -131,10 +131,10 @@ def _replies(texts: Sequence[str]) -> list[dict[str, Any]]:
     return [{"text": text, "segments": len(segment(text).parts)} for text in texts]
 
 
-def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status, body=orjson.dumps(body), content_type="application/json", headers=headers
-    )
+def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> Answer:
+    if headers is None:
+        return Answer(status, orjson.dumps(body))
+    return Answer(status, orjson.dumps(body), headers=headers)
 
 
 class Incoming:
@@ -143,7 +143,7 @@ class Incoming:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def post(self, request: web.Request) -> web.StreamResponse:
+    async def post(self, request: Asked) -> Answer:
         """Accept one message or a batch. 200, 202, 400, 401, 403, 413, 415, 503."""
         services = self._services
         check_sender(request, services.settings)
@@ -163,7 +163,7 @@ class Incoming:
             return await self._batch(body, wait_s)
         return await self._single(body, wait_s)
 
-    async def _single(self, body: bytes, wait_s: int | None) -> web.Response:
+    async def _single(self, body: bytes, wait_s: int | None) -> Answer:
         services = self._services
         try:
             sms = _ONE.decode(body)
@@ -178,7 +178,7 @@ class Incoming:
             return _json(200, {"id": done.id, "replies": _replies(done.replies)}, applied)
         return _json(202, _receipt(await services.store.accept(inbound)))
 
-    async def _batch(self, body: bytes, wait_s: int | None) -> web.Response:
+    async def _batch(self, body: bytes, wait_s: int | None) -> Answer:
         services = self._services
         try:
             raws = _MANY.decode(body)

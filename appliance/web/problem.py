@@ -11,6 +11,8 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from appliance.web.exchange import Answer
+
 __all__ = ["PROBLEM_JSON", "UNREADABLE", "Problem", "field_error", "from_decode_error", "from_http_exception"]
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -64,13 +66,11 @@ class Problem(Exception):
             body["errors"] = self.errors
         return body | self.extra
 
+    def answer(self) -> Answer:
+        return Answer(self.status, orjson.dumps(self.document()), PROBLEM_JSON, self.headers)
+
     def response(self) -> web.Response:
-        return web.Response(
-            status=self.status,
-            body=orjson.dumps(self.document()),
-            content_type=PROBLEM_JSON,
-            headers=self.headers,
-        )
+        return self.answer().response()
 
 
 def field_error(where: str, expected: str, found: str = "") -> Problem:

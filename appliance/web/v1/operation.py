@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 
 from appliance.gateway.service import Caller, Denied, Gateway, ItemError
 from appliance.web.access import check_same_origin
+from appliance.web.exchange import Answer, Asked, Hot, by_aiohttp
 from appliance.web.problem import UNREADABLE, Problem, from_decode_error
 from appliance.web.services import WebSettings
 
@@ -90,15 +91,20 @@ class Operation:
 
 def add_operations(
     app: web.Application, gateway: Gateway, settings: WebSettings, operations: Iterable[Operation]
-) -> None:
-    """Route every operation of the table."""
+) -> dict[str, Hot]:
+    """Route every operation of the table. Returns the hot ones, which send messages, by their paths."""
+    hot: dict[str, Hot] = {}
     for operation in operations:
+        endpoint = _Endpoint(gateway, settings, operation)
         app.router.add_route(
             operation.method,
             _MESSAGE_ID.sub(r"/v1/messages/{id:out_\\d+}", operation.path),
-            _Endpoint(gateway, settings, operation).answer,
+            by_aiohttp(endpoint.answer),
             name=operation.name,
         )
+        if operation.method == "POST" and operation.tag == "messages" and operation.idempotent:
+            hot[operation.path] = endpoint.answer
+    return hot
 
 
 class _Endpoint:
@@ -111,7 +117,7 @@ class _Endpoint:
         wanted = operation.decode_as or operation.body
         self._decoder = None if wanted is None else msgspec.json.Decoder(wanted)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: Asked) -> Answer:
         operation = self._operation
         try:
             caller = await self._gateway.authenticate(
@@ -134,9 +140,9 @@ class _Endpoint:
             raise denied(error) from None
         except ItemError as error:
             raise item_problem(error) from None
-        return _response(result)
+        return _answer(result)
 
-    async def _body(self, request: web.Request) -> tuple[bytes, Any]:
+    async def _body(self, request: Asked) -> tuple[bytes, Any]:
         if not _JSON_TYPE.match(request.headers.get(hdrs.CONTENT_TYPE, "")):
             raise Problem(
                 415,
@@ -154,7 +160,7 @@ class _Endpoint:
             raise from_decode_error(error) from None
 
 
-def _token(request: web.Request) -> str:
+def _token(request: Asked) -> str:
     found = _BEARER.match(request.headers.get(hdrs.AUTHORIZATION, ""))
     return found[1] if found else ""
 
@@ -164,7 +170,7 @@ def _identity(operation: Operation, raw: bytes) -> bytes:
     return hashlib.sha256(f"{operation.method} {operation.path}\n".encode() + raw).digest()
 
 
-def _idempotency_key(request: web.Request) -> str:
+def _idempotency_key(request: Asked) -> str:
     text = request.headers.get("Idempotency-Key")
     if text is None:
         raise Problem(
@@ -178,7 +184,9 @@ def _idempotency_key(request: web.Request) -> str:
     return found[1]
 
 
-def _query(operation: Operation, request: web.Request) -> dict[str, Any]:
+def _query(operation: Operation, request: Asked) -> dict[str, Any]:
+    if not request.query:
+        return {}
     known = {parameter.name: parameter for parameter in operation.query}
     values: dict[str, Any] = {}
     for name, text in request.query.items():
@@ -229,11 +237,11 @@ def item_problem(error: ItemError) -> Problem:
     return Problem(400, "bad-field", f"{name}: expected {error.expected}.", errors=[entry])
 
 
-def _response(result: Result) -> web.Response:
-    if result.body is None:
-        return web.Response(status=result.status)
-    body = result.body if isinstance(result.body, bytes) else _encoded(result.body)
-    return web.Response(status=result.status, body=body, content_type=result.content_type)
+def _answer(result: Result) -> Answer:
+    body = result.body
+    if body is not None and not isinstance(body, bytes):
+        body = _encoded(body)
+    return Answer(result.status, body, result.content_type)
 
 
 def _encoded(body: Any) -> bytes:

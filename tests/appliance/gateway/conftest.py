@@ -94,21 +94,22 @@ class Office:
         return found
 
 
+MakeServer = Callable[[web.Application], TestServer]
 MakeOffice = Callable[..., Awaitable[Office]]
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
+async def office(tmp_path: Path, make_server: MakeServer) -> AsyncIterator[Office]:
     store = await Store.open(tmp_path)
     try:
-        async with _open(store, tmp_path) as office:
+        async with _open(store, tmp_path, make_server) as office:
             yield office
     finally:
         await store.close()
 
 
 @contextlib.asynccontextmanager
-async def _open(store: Store, data_dir: Path) -> AsyncIterator[Office]:
+async def _open(store: Store, data_dir: Path, make_server: MakeServer = TestServer) -> AsyncIterator[Office]:
     holder: list[Office] = []
 
     def offer(rows: Sequence[QueuedRow]) -> None:
@@ -128,6 +129,6 @@ async def _open(store: Store, data_dir: Path) -> AsyncIterator[Office]:
             clock_ms=lambda: holder[0].now_ms,
         )
     )
-    async with TestClient(TestServer(app)) as http:
+    async with TestClient(make_server(app)) as http:
         holder.append(Office(store, gateway, http, app))
         yield holder[0]

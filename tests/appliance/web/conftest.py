@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from appliance.message import Inbound
 from appliance.store.database import known_migrations
@@ -155,7 +155,9 @@ def health() -> type[Health]:
 
 
 @pytest.fixture
-async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
+async def make_bench(
+    tmp_path: Path, make_server: Callable[[web.Application], Any]
+) -> AsyncIterator[MakeBench]:
     """Build a bench; keyword arguments are settings. Everything is closed afterwards."""
     benches: list[Bench] = []
 
@@ -172,7 +174,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
             started_ms=NOW_MS - 3_600_000,
         )
         app = make_app(services)
-        client = TestClient(TestServer(app))
+        client = TestClient(make_server(app))
         async with asyncio.timeout(10):
             await client.start_server()
         benches.append(Bench(store, dispatcher, services, app, client, modems))
