@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Console"]
 
 MAX_TEXT: Final = (
-    1600  # characters of a `send`, as in the business API: 24 segments of UCS-2 hold the line for minutes
+    1530  # characters of a `send`, as in the business API: 23 segments of UCS-2 hold the line for minutes
 )
 TRACED: Final = 20  # messages of one person that `trace` tells
 
@@ -36,6 +36,7 @@ class Console:
         outbound: OutboundService,
         modems: Sequence[Modem],
         region: str,
+        timezone_minutes: int,
         state: Callable[[], dict[str, Any]],
     ) -> None:
         """state: what `check` is told beside the modems, as plain data."""
@@ -43,6 +44,7 @@ class Console:
         self._outbound = outbound
         self._modems = modems
         self._region = region
+        self._timezone_minutes = timezone_minutes
         self._state = state
 
     def handlers(self) -> dict[str, Handler]:
@@ -86,7 +88,8 @@ class Console:
             rows = await self._store.reader.run(views.messages_with, number, TRACED)
             each_life = [await self._store.reader.run(views.life_of, row.kind, row.id) for row in rows]
             found = [life for life in each_life if life is not None]
-        return {"messages": [msgspec.to_builtins(life) for life in found]}
+        messages = [msgspec.to_builtins(life) for life in found]
+        return {"messages": messages, "timezone_minutes": self._timezone_minutes}
 
     async def _check(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"modems": [_plain(modem.health) for modem in self._modems], **self._state()}

@@ -139,6 +139,7 @@ class Appliance:
             outbound=self.outbound,
             modems=self.modems,
             region=config.conversation.region,
+            timezone_minutes=zone,
             state=self._state,
         )
         control = ControlSocket(

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"nothing is known of {args.what}")
         return int(Exit.FAILED)
     for message in messages:
-        print(*lines(message), sep="\n")
+        print(*lines(message, answer["timezone_minutes"]), sep="\n")
     return int(Exit.STOPPED)
 
 
@@ -50,8 +50,11 @@ def flat(lives: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda message: (message["row"]["at_ms"], message["row"]["kind"]))
 
 
-def lines(message: dict[str, Any]) -> Iterator[str]:
-    """One message (views.MessageLife as plain data): a heading, then a line a step, in local time."""
+def lines(message: dict[str, Any], timezone_minutes: int) -> Iterator[str]:
+    """One message (views.MessageLife as plain data): a heading, then a line a step.
+
+    timezone_minutes: of the box, east of UTC, so that the times are those of its page wherever one asks from.
+    """
     row = message["row"]
     way = "from" if row["kind"] == "in" else "to"
     by = f" by {row['channel']}" if row["channel"] else ""
@@ -62,19 +65,19 @@ def lines(message: dict[str, Any]) -> Iterator[str]:
         waited = "" if before is None else f"+{(step['at_ms'] - before) / 1000:.3f} s"
         before = step["at_ms"]
         what = f"{step['state']:<10} {step['actor']}{_because(step['reason'])}"
-        yield f"  {_clock(before)} {waited:>11}  {what}"
+        yield f"  {_clock(before, timezone_minutes)} {waited:>11}  {what}"
     for part in message["parts"]:
         mr = "" if part["tp_mr"] is None else f", TP-MR {part['tp_mr']}"
         status = "" if part["tp_status"] is None else f", TP-Status {part['tp_status']:#04x}"
         yield f"  part {part['sequence']} by {part['modem']}: {part['state']}{mr}{status}"
     if message["next_attempt_ms"]:
-        yield f"  {_clock(message['next_attempt_ms'])}              next attempt"
+        yield f"  {_clock(message['next_attempt_ms'], timezone_minutes)}              next attempt"
 
 
 def _because(reason: str) -> str:
     return f" ({reason})" if reason else ""
 
 
-def _clock(at_ms: int) -> str:
-    at = datetime.datetime.fromtimestamp(at_ms / 1000).astimezone()
+def _clock(at_ms: int, timezone_minutes: int) -> str:
+    at = datetime.datetime.fromtimestamp(at_ms / 1000 + 60 * timezone_minutes, datetime.UTC)
     return f"{at:%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03d}"

@@ -31,6 +31,7 @@ from firmware_bridge.pdu import Segments, segment
 
 __all__ = [
     "MAX_SEGMENTS",
+    "MAX_TEXT",
     "MAX_VALIDITY_S",
     "Caller",
     "Denied",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 MAX_SEGMENTS: Final = 10
-MAX_TEXT: Final = 1600
+MAX_TEXT: Final = MAX_SEGMENTS * 153  # characters of GSM 7 bit; of UCS-2 it is 67 a segment
 MAX_VALIDITY_S: Final = 7 * 86_400
 MAX_AHEAD_MS: Final = 366 * 86_400_000
 KEYS_KEPT: Final = 10_000
@@ -93,16 +94,24 @@ class SendRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froz
     """
 
     to: Annotated[
-        str, msgspec.Meta(min_length=3, max_length=40, description="A mobile number in any usual form.")
+        str,
+        msgspec.Meta(
+            min_length=3,
+            max_length=40,
+            description="A mobile number in any usual form.",
+            extra_json_schema={"format": "mobile-number"},
+        ),
     ]
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)] | None = None
-    template: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    template: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     language: Annotated[str, msgspec.Meta(max_length=3)] = ""
     variables: dict[str, str | int | float] = {}
     lane: Literal["otp", "reply", "normal", "bulk"] = "normal"
     reference: Annotated[str, msgspec.Meta(max_length=128)] = ""
     validity_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_VALIDITY_S)] | None = None
-    send_at: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    send_at: Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})] | None = (
+        None
+    )
 
 
 class Preview(msgspec.Struct, kw_only=True, frozen=True):
@@ -214,13 +223,17 @@ class Gateway:
     # -- who calls
 
     async def authenticate(self, token: str, address: str, scope: str) -> Caller:
-        """The caller behind a key, if it has the scope; raises Denied (401, 403, 429)."""
+        """The caller behind a key, if it has the scope; raises Denied (401, 403, 429).
+
+        Wrong keys are limited by address, but a right one passes always: who shares an address with a
+        program that has an old key must not suffer for it, and 256 random bits are not found by trying.
+        """
         now_ms = self.clock_ms()
-        self._check_guesses(address, now_ms)
         identity = key_id(token)
         found = await self._find(identity) if identity is not None else None
         if not proves(token, found[0] if found else None, now_ms) or found is None:
-            self._count_guess(address, now_ms)
+            if identity is not None:  # what has not the form of a key is nobody's guess
+                self._count_guess(address, now_ms)
             raise Denied(401, "bad-key", "The key is missing, unknown, expired or revoked.")
         caller = Caller(found[1], found[0])
         if not allows_address(caller.key.networks, address):
@@ -246,16 +259,15 @@ class Gateway:
         """A client or a key changed: ask the store again."""
         self._keys.clear()
 
-    def _check_guesses(self, address: str, now_ms: int) -> None:
-        count, since_ms = self._guesses.get(address, (0, now_ms))
-        left_ms = since_ms + 60_000 - now_ms
-        if count >= GUESSES_A_MINUTE and 0 < left_ms <= 60_000:
-            raise Denied(429, "guessing", "Too many wrong keys from here.", retry_after_s=left_ms / 1000)
-
     def _count_guess(self, address: str, now_ms: int) -> None:
+        """Count a wrong key; raises Denied 429 beyond what an address may try in a minute."""
         count, since_ms = self._guesses.pop(address, (0, now_ms))
         if not 0 <= now_ms - since_ms < 60_000:
             count, since_ms = 0, now_ms
+        if count >= GUESSES_A_MINUTE:
+            self._guesses[address] = (count, since_ms)
+            left_s = (since_ms + 60_000 - now_ms) / 1000
+            raise Denied(429, "guessing", "Too many wrong keys from here.", retry_after_s=left_s)
         self._guesses[address] = (count + 1, since_ms)
         if len(self._guesses) > ADDRESSES_KEPT:
             self._guesses.popitem(last=False)

@@ -256,11 +256,15 @@ def _inbound_life(db: sqlite3.Connection, found: tuple[Any, ...]) -> MessageLife
     row = _in_row(found)
     why = "joined from what came; parts are missing" if row.partial else ""
     first = Step(at_ms=row.at_ms, state="accepted", actor=row.channel, reason=why)
-    last = None
+    traced, last = _trace(db, "in", row.id), None
+    # A text that a client's rule took was never a worker's: the step that says so has the row's own reason.
+    ours = row.state == "guarded" or any(
+        step.state == "handed over" and step.reason == row.reason for step in traced
+    )
     if row.state != "accepted":
-        actor = "us" if row.state == "guarded" else "worker"
+        actor = "us" if ours else "worker"
         last = Step(at_ms=found[9] or row.at_ms, state=row.state, actor=actor, reason=row.reason)
-    return MessageLife(row=row, steps=_completed(first, _trace(db, "in", row.id), last))
+    return MessageLife(row=row, steps=_completed(first, traced, last))
 
 
 def _outbound_lives(db: sqlite3.Connection, where: str, value: int) -> list[MessageLife]:

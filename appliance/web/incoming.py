@@ -168,7 +168,7 @@ class Incoming:
         try:
             sms = _ONE.decode(body)
         except UNREADABLE as error:
-            raise from_decode_error(error) from None
+            raise from_decode_error(error, body) from None
         inbound = _inbound(sms, services.clock_ms(), services.settings.region)
         if wait_s:
             done = await services.dispatcher.converse(inbound, wait_s)
@@ -183,7 +183,7 @@ class Incoming:
         try:
             raws = _MANY.decode(body)
         except UNREADABLE as error:
-            raise from_decode_error(error) from None
+            raise from_decode_error(error, body) from None
         if not 1 <= len(raws) <= MAX_BATCH:
             raise Problem(
                 413 if raws else 400,
@@ -200,7 +200,7 @@ class Incoming:
                 inbounds.append(_inbound(_ONE.decode(raw), now_ms, region))
                 places.append(place)
             except UNREADABLE as error:
-                results[place] = _refused(from_decode_error(error), place)
+                results[place] = _refused(from_decode_error(error, raw), place)
             except Problem as problem:
                 results[place] = _refused(problem, place)
         if not inbounds:

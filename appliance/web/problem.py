@@ -24,6 +24,13 @@ _MISSING: Final = re.compile(r"Object missing required field `(.+)`\Z")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`\Z")
 
 
+# A UTF-16 surrogate escape without its other half.
+_HALF_PAIR: Final = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+
+
 # What msgspec raises for a body that is no JSON of the wanted shape; the second for octets that are no UTF-8,
 # the third for thousands of brackets in each other.
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -82,14 +89,32 @@ def field_error(where: str, expected: str, found: str = "") -> Problem:
     return Problem(400, "bad-field", f"{name}: expected {expected}.", errors=[error])
 
 
-def from_decode_error(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> Problem:
-    """400 for a body that msgspec refused (UNREADABLE); the path it names is kept."""
+def _why_unreadable(error: Exception, raw: bytes | None) -> str:
+    match error:
+        case RecursionError():
+            return "it is nested too deep"
+        case UnicodeDecodeError():
+            return f"octet {error.object[error.start]:#04x} is not UTF-8"
+    if raw is None:
+        return str(error)
+    if not raw.strip():
+        return "it is empty"
+    if _HALF_PAIR.search(raw):
+        # msgspec looks for the other half behind it, and may call the body truncated.
+        return "an escape from \\ud800 to \\udfff stands alone: half of a character, such as an emoji"
+    return str(error)
+
+
+def from_decode_error(
+    error: msgspec.DecodeError | UnicodeDecodeError | RecursionError, raw: bytes | msgspec.Raw | None = None
+) -> Problem:
+    """400 for a body that msgspec refused (UNREADABLE); the path it names is kept. raw: the body, to say
+    more of it."""
     if not isinstance(error, msgspec.ValidationError):
-        why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         return Problem(
             400,
             "bad-json",
-            f"The body is not JSON: {why}.",
+            f"The body is not JSON: {_why_unreadable(error, None if raw is None else bytes(raw))}.",
             errors=[{"where": "$", "expected": "one JSON object, or an array of them, in UTF-8"}],
         )
     text = str(error)

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from appliance.gateway import campaigns as service
-from appliance.gateway.service import MAX_VALIDITY_S
+from appliance.gateway.service import MAX_TEXT, MAX_VALIDITY_S
 from appliance.gateway.templates import Template
 from appliance.store import campaigns as ops
 from appliance.store import gateway as gateway_ops
 from appliance.web.problem import Problem, field_error
 from appliance.web.v1.operation import Call, Result
 from appliance.web.v1.people import GroupName
-from appliance.web.v1.shapes import Body, MessageState, Shown, iso
+from appliance.web.v1.shapes import Body, MessageState, Moment, Shown, iso
 from appliance.web.v1.times import parse_time
 
 __all__ = [
@@ -39,10 +39,10 @@ class CampaignCreate(Body):
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     group: GroupName
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=1600)] | None = None
-    template: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)] | None = None
+    template: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     lane: Literal["normal", "bulk"] = "bulk"
-    start_at: Annotated[str, msgspec.Meta(max_length=40, description="ISO 8601 with a zone.")] | None = None
+    start_at: Moment | None = None
     per_minute: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 600
     validity_s: Annotated[int, msgspec.Meta(ge=60, le=MAX_VALIDITY_S)] | None = None
     consent_only: bool = False

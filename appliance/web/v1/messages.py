@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from appliance.web.v1.operation import Call, Result, denied, item_problem
 
 __all__ = ["cancel", "look", "page", "preview", "send", "send_batch"]
 
+_NO_TABLE: Final = "any modem that is free: this box has no table of routes"
 _ITEM = msgspec.json.Decoder(shapes.SendRequest)
 
 
@@ -57,7 +58,7 @@ async def send_batch(call: Call) -> Result:
             messages.append(await call.gateway.prepare(_ITEM.decode(raw), call.caller.client))
             places.append(place)
         except UNREADABLE as error:
-            results[place] = _refused(from_decode_error(error), place)
+            results[place] = _refused(from_decode_error(error, raw), place)
         except ItemError as error:
             results[place] = _refused(item_problem(error), place)
         except Denied as error:
@@ -149,7 +150,10 @@ async def look(call: Call) -> Result:
                 )
                 for step in one.steps
             ]
-    return Result(200, _shown(found, steps))
+    shown = _shown(found, steps)
+    routed = [step.reason for step in steps if step.said_by == "router"]
+    shown.why = routed[-1] if routed else _NO_TABLE
+    return Result(200, shown)
 
 
 async def page(call: Call) -> Result:

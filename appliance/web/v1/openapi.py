@@ -24,6 +24,20 @@ _PROBLEMS: Final = {
     429: "Too fast; Retry-After says when to come back.",
     503: "Nothing can be stored now; Retry-After says when to come back.",
 }
+# Of two fields exactly one: what msgspec's types cannot say. A text has no places to fill.
+_TEXT: Final[dict[str, Any]] = {
+    "required": ["text"],
+    "properties": {"text": {"type": "string"}, "template": {"type": "null"}},
+}
+_TEMPLATE: Final[dict[str, Any]] = {
+    "required": ["template"],
+    "properties": {"template": {"type": "string"}, "text": {"type": "null"}},
+}
+_NO_PLACES: Final = {"variables": {"maxProperties": 0}, "language": {"maxLength": 0}}
+_EITHER: Final = {
+    "SendRequest": [{**_TEXT, "properties": {**_TEXT["properties"], **_NO_PLACES}}, _TEMPLATE],
+    "CampaignCreate": [_TEXT, _TEMPLATE],
+}
 _PATH_SCHEMAS: Final = {
     "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_.-]{0,63}$"},
     "id": {"type": "string", "pattern": "^[a-z0-9_]{1,32}$"},
@@ -36,6 +50,8 @@ def document(operations: Sequence[Operation] = OPERATIONS) -> dict[str, Any]:
     for operation in operations:
         types += [shape for shape in (operation.body, *operation.answers.values()) if shape is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    for name, either in _EITHER.items():
+        components[name]["oneOf"] = either
     by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:

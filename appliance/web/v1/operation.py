@@ -157,7 +157,7 @@ class _Endpoint:
         try:
             return raw, self._decoder.decode(raw)
         except UNREADABLE as error:
-            raise from_decode_error(error) from None
+            raise from_decode_error(error, raw) from None
 
 
 def _token(request: Asked) -> str:

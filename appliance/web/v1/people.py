@@ -14,7 +14,7 @@ from appliance.store import contacts as ops
 from appliance.store.contacts import NewContact
 from appliance.web.problem import Problem, field_error
 from appliance.web.v1.operation import Call, Result
-from appliance.web.v1.shapes import Body, Shown, iso
+from appliance.web.v1.shapes import Body, Moment, Shown, iso
 from appliance.web.v1.times import parse_time
 
 __all__ = [
@@ -38,7 +38,9 @@ __all__ = [
 
 GroupName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 _GROUP: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
-Number = Annotated[str, msgspec.Meta(min_length=3, max_length=40)]
+Number = Annotated[
+    str, msgspec.Meta(min_length=3, max_length=40, extra_json_schema={"format": "mobile-number"})
+]
 Value = Annotated[str, msgspec.Meta(max_length=160)] | int | float
 
 Variables = Annotated[dict[VariableName, Value], msgspec.Meta(max_length=20)]
@@ -48,7 +50,7 @@ class Consent(Body):
     """How the person agreed to be written to. words: theirs. how: web form, paper, SMS ... at: when."""
 
     words: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-    at: Annotated[str, msgspec.Meta(max_length=40, description="ISO 8601 with a zone.")]
+    at: Moment
     how: Annotated[str, msgspec.Meta(max_length=100)] = ""
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Message",
     "MessageList",
     "MessageState",
+    "Moment",
     "Preview",
     "ProblemDocument",
     "Receipt",
@@ -50,6 +51,12 @@ MessageState = Literal[
 ]
 
 
+Moment = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=40, description="ISO 8601 with a zone.", extra_json_schema={"format": "date-time"}
+    ),
+]
 EventType = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+\.[a-z_]+$", max_length=40)]
 
 
@@ -128,7 +135,8 @@ class Step(Shown):
 
 class Message(Shown):
     """charge: reserved, settled (it went out) or refunded. may_be_double: a crash left in doubt whether an
-    attempt had gone out, and it was repeated. life: only where one message is asked for."""
+    attempt had gone out, and it was repeated. Where one message is asked for: life, and why, which names
+    every route that was considered last and why it was or was not taken."""
 
     id: str
     to: str
@@ -148,6 +156,7 @@ class Message(Shown):
     expires_at: str | None = None
     sent_at: str | None = None
     final_at: str | None = None
+    why: str | None = None
     life: list[Step] | None = None
 
 
@@ -188,7 +197,7 @@ class KeyCreate(Body):
 
     scopes: Annotated[list[Literal["send", "read", "admin"]], msgspec.Meta(min_length=1, max_length=3)]
     expires_in_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
-    networks: Annotated[str, msgspec.Meta(max_length=400)] = ""
+    networks: Annotated[str, msgspec.Meta(max_length=400, extra_json_schema={"format": "cidr-list"})] = ""
     note: Annotated[str, msgspec.Meta(max_length=100)] = ""
 
 
@@ -252,8 +261,8 @@ class WebhookList(Shown):
 class ReplayRequest(Body):
     """from_time, until: ISO 8601 with a zone; dead_only: only what was given up."""
 
-    from_time: str | None = None
-    until: str | None = None
+    from_time: Moment | None = None
+    until: Moment | None = None
     dead_only: bool = True
 
 

@@ -100,12 +100,17 @@ def test_daemon_that_hangs_up_is_not_a_traceback(
 def test_trace_prints_each_step_with_the_time_it_took(
     tmp_path: Path, daemon: Callable[[Reply], list[Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = daemon(lambda request: json.dumps({"ok": True, "messages": LIVES[1:]}).encode() + b"\n")
+    asked = daemon(
+        lambda request: (
+            json.dumps({"ok": True, "messages": LIVES[1:], "timezone_minutes": 180}).encode() + b"\n"
+        )
+    )
     assert main(["trace", "0911000111", "--data-dir", str(tmp_path)]) == 0
     assert asked == [{"op": "trace", "what": "+251911000111"}]
     head, text, queued, sent, part = capsys.readouterr().out.splitlines()
     assert head == "out:7 to +251911000111 by modem:modem0: sent"
     assert text.strip() == "'Hi'"
+    assert "2023-11-15 01:13:20.000" in queued  # of the box, not of the terminal
     assert "queued" in queued and "+3.250 s" in sent and sent.endswith("sent       modem:modem0 (TP-MR 7)")
     assert part.strip() == "part 1 by modem:modem0: sent, TP-MR 7, TP-Status 0x00"
 
@@ -119,13 +124,13 @@ def test_trace_of_nothing_known_fails(
 
 
 def test_trace_lists_each_message_once_and_the_question_first() -> None:
-    assert [next(lines(message)) for message in flat(LIVES)] == [
+    assert [next(lines(message, 180)) for message in flat(LIVES)] == [
         "in:3 from +251911000222 by http: handled",
         "out:7 to +251911000111 by modem:modem0: sent",
     ]
 
 
 def test_trace_queued_message_says_when_it_is_tried() -> None:
-    assert list(lines({**OUT, "next_attempt_ms": 1_700_000_060_500}))[-1].endswith(
+    assert list(lines({**OUT, "next_attempt_ms": 1_700_000_060_500}, 180))[-1].endswith(
         ".500              next attempt"
     )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -23,6 +30,8 @@ from appliance.store.store import Store
 from appliance.web import Services, WebSettings, make_app
 
 NOW_MS = 1_795_000_000_000
+ROOT = Path(__file__).parents[3]
+READY_S = 30
 
 
 class NoDispatcher:
@@ -132,3 +141,57 @@ async def _open(store: Store, data_dir: Path, make_server: MakeServer = TestServ
     async with TestClient(make_server(app)) as http:
         holder.append(Office(store, gateway, http, app))
         yield holder[0]
+
+
+class Box:
+    """`outpost run` without a modem, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.data = folder / "data"
+        self._config = folder / "outpost.toml"
+        self._config.write_text(f'data_dir = "{self.data}"\n[http]\nlisten = "{self.url[7:]}"\n')
+        self._log = (folder / "log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    async def start(self, http: aiohttp.ClientSession) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "appliance", "run", "--config", str(self._config)],
+            cwd=ROOT,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        async with asyncio.timeout(READY_S):
+            while True:
+                assert self.process.poll() is None, "the appliance ended"
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with http.get(f"{self.url}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(0.1)
+
+    def ask(self, **request: Any) -> Any:
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(self.data / "outpost.sock"))
+            control.sendall(json.dumps({"op": "client", **request}).encode() + b"\n")
+            with control.makefile() as lines:
+                return json.loads(lines.readline())
+
+    def end(self, how: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(how)
+        self.process.wait(timeout=20)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.end(signal.SIGKILL)
+        self._log.close()
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    box = Box(tmp_path)
+    yield box
+    box.close()

@@ -11,7 +11,7 @@ from appliance.conversation.shell import Shell
 from appliance.gateway.control import client_op
 from appliance.message import Inbound, InboundState
 from appliance.store import inbound as inbound_ops
-from appliance.store import turns
+from appliance.store import turns, views
 from appliance.store import webhooks as webhook_ops
 from appliance.store.turns import Discarded, TurnWork
 
@@ -194,3 +194,17 @@ async def test_rule_that_cannot_be_is_refused_with_the_reason(
     await rule(heard, "acme", keyword="vote")
     with pytest.raises(ValueError, match=words):
         await rule(heard, "acme", **what)
+
+
+@pytest.mark.parametrize(
+    ("mode", "actors"), [({}, ["modem", "us", "us"]), ({"besides": True}, ["modem", "us"])]
+)
+async def test_text_for_a_client_was_handled_by_no_worker(
+    heard: Any, mode: dict[str, bool], actors: list[str]
+) -> None:
+    await heard.client("acme")
+    await rule(heard, "acme", keyword="vote", **mode)
+    accepted = await heard.store.accept(text(heard, "vote red"))
+    life = await heard.store.reader.run(views.life_of, "in", accepted.id)
+    assert life is not None and life.inbound is not None
+    assert [step.actor for step in life.inbound.steps] == actors

@@ -173,11 +173,15 @@ async def test_key_bound_to_networks_is_refused_elsewhere(office: Any) -> None:
 
 async def test_guessing_from_one_address_has_to_wait(office: Any) -> None:
     _, key = await office.client("acme")
+    wrong = f"op_{'a' * 10}_{'b' * 43}"
     for _ in range(GUESSES_A_MINUTE):
-        assert (await office.call("GET", "/v1/credits", "wrong"))[0] == 401
-    assert (await office.call("GET", "/v1/credits", "wrong"))[0] == 429
-    office.now_ms += 60_000
+        assert (await office.call("GET", "/v1/credits", wrong))[0] == 401
+    assert (await office.call("GET", "/v1/credits", wrong))[0] == 429
+    # Who has a right key, or shows none, is not made to wait for it.
     assert (await office.call("GET", "/v1/credits", key))[0] == 200
+    assert (await office.call("GET", "/v1/credits"))[0] == 401
+    office.now_ms += 60_000
+    assert (await office.call("GET", "/v1/credits", wrong))[0] == 401
 
 
 async def test_key_is_stored_as_a_hash_and_admin_actions_are_in_the_audit(office: Any) -> None:
