@@ -15,7 +15,7 @@ import msgspec
 
 from appliance.conversation.calendar import from_ethiopian, local_hour, to_ethiopian
 from appliance.conversation.phrases import Language
-from appliance.conversation.words import Tag
+from appliance.conversation.words import Tag, has_word
 
 __all__ = ["Moment", "clock", "day", "day_short", "read"]
 
@@ -61,10 +61,6 @@ def number_of(tag: Tag) -> int | None:
     return None
 
 
-def _has(tags: Sequence[Tag], at: int, *concepts: str) -> bool:
-    return 0 <= at < len(tags) and tags[at].kind == "word" and any(c in tags[at].values for c in concepts)
-
-
 def read(tags: Sequence[Tag], today: dt.date, calendar: str, *, horizon_days: int = 90) -> Moment:
     """Find the day and the hour in a tagged text.
 
@@ -88,7 +84,7 @@ def read(tags: Sequence[Tag], today: dt.date, calendar: str, *, horizon_days: in
         days, unclear = [*days, other], other != days[0]
     if not days:
         days = _bare_day(tags, today, calendar, used)
-    if _has(tags, 0, "tonight") or any(_has(tags, at, "tonight") for at in range(len(tags))):
+    if has_word(tags, 0, "tonight") or any(has_word(tags, at, "tonight") for at in range(len(tags))):
         window = window or _PARTS["part_evening"]
     return Moment(tuple(days), unclear, minutes, window, frozenset(used))
 
@@ -107,7 +103,7 @@ def _by_word(
             used.add(at)
             if concept == "tomorrow":  # nege wediya, dhri tsbah: the day beyond
                 for beside in (at - 1, at + 1):
-                    if _has(tags, beside, "beyond") or (beside < at and _has(tags, beside, "in")):
+                    if has_word(tags, beside, "beyond") or (beside < at and has_word(tags, beside, "in")):
                         used.add(beside)
                         ahead = 2
             return [today + dt.timedelta(days=ahead)], False
@@ -118,11 +114,11 @@ def _by_word(
     months = [(_GREGORIAN[v], "gregorian") for v in values if v in _GREGORIAN]
     months += [(_ETHIOPIAN[v], "ethiopian") for v in values if v in _ETHIOPIAN]
     if months:
-        days = _with_month(tags, at, months, today, used)
+        days = _with_month(tags, at, months, today, used, horizon_days)
         if days:
             near = [d for d in days if (d - today).days <= horizon_days] or days
             return near, len(near) > 1
-    near_week = any(_has(tags, position, "next_week") for position in (at + 1, at + 2))
+    near_week = any(has_word(tags, position, "next_week") for position in (at + 1, at + 2))
     if weekday is not None and not near_week and not _followed_by_date(tags, at):
         used.add(at)
         return [today + dt.timedelta(days=(weekday - today.weekday()) % 7 or 7)], False
@@ -131,11 +127,11 @@ def _by_word(
         if at and tags[at - 1].text == "a":
             count = 1
         marked = (
-            _has(tags, at + 1, "later", "in")
-            or _has(tags, at - 2, "in", "from")
+            has_word(tags, at + 1, "later", "in")
+            or has_word(tags, at - 2, "in", "from")
             or (at and tags[at - 1].role == "from")
         )
-        if count is None and _has(tags, at + 2, "later"):  # Oromo says "guyyaa 3 booda"
+        if count is None and has_word(tags, at + 2, "later"):  # Oromo says "guyyaa 3 booda"
             count, marked = (number_of(tags[at + 1]), True)
             used.add(at + 1)
         if count is not None and marked and count <= 60:
@@ -148,7 +144,7 @@ def _or_another(
     tags: Sequence[Tag], at: int, today: dt.date, used: set[int], horizon_days: int
 ) -> dt.date | None:
     """Another day after an "or": two days are named, and only the person knows which."""
-    if not _has(tags, at + 1, "or") or at + 2 >= len(tags) or tags[at + 2].kind != "word":
+    if not has_word(tags, at + 1, "or") or at + 2 >= len(tags) or tags[at + 2].kind != "word":
         return None
     days, _ = _by_word(tags, at + 2, today, used, horizon_days)
     return days[0] if days else None
@@ -157,7 +153,7 @@ def _or_another(
 def _weekday_near(tags: Sequence[Tag], at: int) -> tuple[int, int] | None:
     """Position and number of a weekday beside a word, "of" and the like between them."""
     for position in (at + 1, at - 1, at + 2, at - 2):
-        if _has(tags, position, *_WEEKDAY):
+        if has_word(tags, position, *_WEEKDAY):
             return position, next(_WEEKDAY[v] for v in tags[position].values if v in _WEEKDAY)
     return None
 
@@ -171,28 +167,39 @@ def _followed_by_date(tags: Sequence[Tag], at: int) -> bool:
 
 
 def _with_month(
-    tags: Sequence[Tag], at: int, months: list[tuple[int, str]], today: dt.date, used: set[int]
+    tags: Sequence[Tag],
+    at: int,
+    months: list[tuple[int, str]],
+    today: dt.date,
+    used: set[int],
+    horizon_days: int,
 ) -> list[dt.date]:
+    def near(number: int | None) -> bool:
+        found = [d for month, calendar in months for d in _next(number or 0, month, None, calendar, today)]
+        return any((d - today).days <= horizon_days for d in found)
+
     def number_at(position: int) -> int | None:
         if not 0 <= position < len(tags) or position in used:
             return None
         if tags[position].kind == "numeric":  # 25-27 Nov: the first of the days
             ends = _split(tags[position].values[0])
             return ends[0] if ends is not None and len(ends) == 2 and ends[0] < ends[1] else None
-        if position > at and _has(tags, position + 1, "person", "seat", "ticket", "friend"):
+        if position > at and has_word(tags, position + 1, "person", "seat", "ticket", "friend"):
             return None
         return number_of(tags[position])
 
     for step in (-1, 1, -2, 2):
         between = at + step // 2 if abs(step) == 2 else None
-        if between is not None and not _has(tags, between, "ordinal", "filler", "from", "to"):
+        if between is not None and not has_word(tags, between, "ordinal", "filler", "from", "to"):
             continue
         day = number_at(at + step)
         if day is None or not 1 <= day <= 31:
             continue
-        if step < 0 and _has(tags, at + step - 1, "filler", "to", "or"):  # 25 and 27 November
+        if step == -1 and not near(day) and near(number_at(at + 1)):
+            continue  # "5 nov 30": five people, the 30th
+        if step < 0 and has_word(tags, at + step - 1, "filler", "to", "or"):  # 25 and 27 November
             first = number_at(at + step - 2)
-            if first is not None and first < day and not _has(tags, at + step - 2, "person"):
+            if first is not None and first < day and not has_word(tags, at + step - 2, "person"):
                 used.add(at + step)
                 step, day = step - 2, first
         year = None
@@ -207,7 +214,7 @@ def _with_month(
             used.update((at, at + step))
             if between is not None:
                 used.add(between)
-            if _has(tags, at + step + 1, "ordinal"):
+            if has_word(tags, at + step + 1, "ordinal"):
                 used.add(at + step + 1)
             return sorted(set(days))
     return []
@@ -277,12 +284,12 @@ def _bare_day(tags: Sequence[Tag], today: dt.date, calendar: str, used: set[int]
         if at in used or tag.kind != "number":
             continue
         day = int(tag.values[0][:6])
-        ordinal = _has(tags, at + 1, "ordinal")
+        ordinal = has_word(tags, at + 1, "ordinal")
         if not 1 <= day <= 31 or (day < 11 and not ordinal):
             continue
-        if not ordinal and (_has(tags, at + 1, "person", "seat", "book", "day", "week")):
+        if not ordinal and (has_word(tags, at + 1, "person", "seat", "book", "day", "week")):
             continue
-        if _has(tags, at + 1, *_MONTHS) or _has(tags, at - 1, *_MONTHS):
+        if has_word(tags, at + 1, *_MONTHS) or has_word(tags, at - 1, *_MONTHS):
             continue  # 30 Pagumen: a day that does not exist
         found = _next_numbered(day, today, calendar)
         if found is not None:
@@ -316,24 +323,26 @@ def _read_hour(tags: Sequence[Tag], used: set[int]) -> tuple[tuple[int, ...], tu
         if tag.kind == "numeric" and (match := re.fullmatch(r"(\d{1,2})[:.](\d{2})", tag.values[0])):
             h, m = int(match.group(1)), int(match.group(2))
             colon = ":" in tag.values[0]
-            near = _has(tags, at + 1, "am", "pm", "hour") or _has(tags, at - 1, "hour")
+            near = has_word(tags, at + 1, "am", "pm", "hour") or has_word(tags, at - 1, "hour")
             if h < 24 and m < 60 and (colon or near or m > 13):
                 hour, minute = h, m
         elif (number := number_of(tag)) is not None and number < 24:
-            local = _has(tags, at + 1, "hour") and tags[at + 1].text not in ("at",)
-            before = _has(tags, at - 1, "hour")
-            if local or before or _has(tags, at + 1, "am", "pm"):
-                hour, minute = number, 0
+            local = has_word(tags, at + 1, "hour") and tags[at + 1].text not in ("at",)
+            before = has_word(tags, at - 1, "hour")
+            half = has_word(tags, at - 1, "half_past")
+            if local or before or half or has_word(tags, at + 1, "am", "pm"):
+                half = half or has_word(tags, at + (2 if local else 1), "half_after")
+                hour, minute = number, 30 if half else 0
         if hour is None or minute is None or at in used:
             continue
         used.add(at)
-        spoken = {tags[i].languages for i in (at - 1, at + 1) if _has(tags, i, "hour")}
+        spoken = {tags[i].languages for i in (at - 1, at + 1) if has_word(tags, i, "hour")}
         for neighbour in (at - 1, at + 1):
-            if _has(tags, neighbour, "hour", "am", "pm"):
+            if has_word(tags, neighbour, "hour", "am", "pm"):
                 used.add(neighbour)
-        if _has(tags, at + 1, "am"):
+        if has_word(tags, at + 1, "am"):
             return (hour % 12 * 60 + minute,), None
-        if _has(tags, at + 1, "pm"):
+        if has_word(tags, at + 1, "pm"):
             return ((hour % 12 + 12) * 60 + minute,), None
         if hour == 0 or hour > 12:
             return (hour * 60 + minute,), None

@@ -15,7 +15,7 @@ import msgspec
 from appliance.conversation.phrases import Language
 from appliance.conversation.text import fold, latin, skeleton, spoken, words
 
-__all__ = ["Lexicon", "Names", "Tag", "tag"]
+__all__ = ["Lexicon", "Names", "Tag", "has_word", "tag"]
 
 NOISE: Final = "noise"  # words listed so that nobody takes them for a misspelling
 LONGEST: Final = 5  # words in a name or phrase; the longest in the files has five
@@ -47,7 +47,7 @@ _PREFIXES: Final = (
 _SUFFIXES: Final = (
     ("irati", "from"), ("irani", "from"), ("irai", "from"), ("rati", "from"), ("ira", "from"), ("ra", "from"),
     ("ati", "to"), ("iti", "to"), ("ti", "to"), ("tin", "to"), ("dhaf", "for"), ("af", "for"), ("f", "for"),
-    ("ta", ""), ("n", ""), ("ni", ""),
+    ("dha", "from"), ("ta", ""), ("n", ""), ("ni", ""),
     ("ን", ""), ("ም", ""), ("ዎች", ""), ("ኦች", ""), ("ዬ", ""), ("ው", ""), ("ስ", ""), ("ና", ""),
 )  # fmt: skip
 
@@ -58,18 +58,21 @@ class Lexicon:
     def __init__(self, languages: Iterable[Language]) -> None:
         self.exact: dict[str, dict[str, set[str]]] = {}  # spelling -> concept -> languages
         self._roots: list[tuple[str, str, str]] = []  # consonants, concept, language
+        self._runs: dict[tuple[int, str], list[str]] = {}  # of so many words
         for language in languages:
             for concept, roots in language.roots.items():
                 self._roots += [(root, concept, language.language) for root in roots]
             for concept, spellings in language.hear.items():
                 for spelling in spellings:
-                    key = "".join(words(spelling))
+                    found = words(spelling)
+                    key = "".join(found)
+                    if len(found) > 1 and len(latin(key)) >= 6 and key not in self.exact:
+                        self._runs.setdefault((len(found), latin(key)[:1]), []).append(key)
                     self.exact.setdefault(key, {}).setdefault(concept, set()).add(language.language)
         # A word too short to be told from its neighbours is never taken as a misspelling.
         self._fuzzy: dict[str, list[str]] = {}
         for key in self.exact:
-            spoken = latin(key)
-            if len(spoken) >= 5:
+            if len(latin(key)) >= 5:
                 self._fuzzy.setdefault(skeleton(key)[:1], []).append(key)
 
     def tag(self, key: str, text: str, role: str = "", *, sure: bool = True) -> Tag:
@@ -89,6 +92,14 @@ class Lexicon:
             return None
         concepts, languages = zip(*found, strict=True)
         return Tag("word", word, tuple(dict.fromkeys(concepts)), "", tuple(sorted(set(languages))), False)
+
+    def nearest_run(self, run: Sequence[str]) -> str | None:
+        """The phrase of as many words that a run with a misspelt word stands for: how mach, gud evnin."""
+        if all(word in self.exact for word in run) or any(word[0].isdigit() for word in run):
+            return None
+        key = "".join(run)
+        near = _nearest(key, self._runs.get((len(run), latin(key)[:1]), ()))
+        return None if near is None else near[1]
 
     def nearest(self, key: str) -> tuple[float, str] | None:
         """The known spelling closest to a misspelt one: (distance from 0 to 1, spelling)."""
@@ -258,6 +269,11 @@ def _stems(word: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(found)
 
 
+def has_word(tags: Sequence[Tag], at: int, *concepts: str) -> bool:
+    """Whether there is a tag at that position and it means one of the concepts."""
+    return 0 <= at < len(tags) and tags[at].kind == "word" and any(c in tags[at].values for c in concepts)
+
+
 def tag(text: str, lexicon: Lexicon, names: Names) -> list[Tag]:
     """Read a text from left to right; every word is in exactly one tag."""
     found = words(text)
@@ -273,6 +289,11 @@ def tag(text: str, lexicon: Lexicon, names: Names) -> list[Tag]:
 def _match(found: list[str], at: int, lexicon: Lexicon, names: Names) -> tuple[int, Tag]:
     word = found[at]
     longest = min(LONGEST, len(found) - at)
+    for length in range(min(3, longest), 1, -1):
+        run = found[at : at + length]
+        if not any(w in names.exact for w in run) and (phrase := lexicon.nearest_run(run)) is not None:
+            if "".join(run) not in names.exact:
+                return length, lexicon.tag(phrase, " ".join(run), sure=False)
     # Exact, the longest run first; a name beats a word of the same length only if it is whole.
     for length in range(longest, 0, -1):
         run = found[at : at + length]

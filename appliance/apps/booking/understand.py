@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from appliance.apps.booking.codes import find_code
+from appliance.apps.booking.passengers import passengers_of
 from appliance.conversation.dates import Moment, number_of, read
-from appliance.conversation.words import Lexicon, Names, Tag, tag
+from appliance.conversation.words import Lexicon, Names, Tag, has_word, tag
 
 __all__ = ["Request", "understand"]
 
@@ -53,7 +54,7 @@ def understand(
     tags = _slang(tags)
     origin, destination, place, unknown = _places(tags)
     moment = read(tags, today, calendar, horizon_days=horizon_days) if not code else Moment()
-    passengers = _passengers(tags, moment.used) if not code else None
+    passengers = passengers_of(tags, moment.used) if not code else None
     numbers = [n for t in tags if (n := number_of(t)) is not None]
     bare = numbers[0] if len(numbers) == 1 and all(_is_number_or_filler(t) for t in tags) else None
     intent = _intent(tags, concepts, code, bool(origin or destination), moment, passengers)
@@ -79,10 +80,6 @@ def _is_number_or_filler(t: Tag) -> bool:
     return number_of(t) is not None or (t.kind == "word" and bool({"filler", "hash"} & set(t.values)))
 
 
-def _word(tags: Sequence[Tag], at: int, *concepts: str) -> bool:
-    return 0 <= at < len(tags) and tags[at].kind == "word" and any(c in tags[at].values for c in concepts)
-
-
 _VERBS: Final = frozenset(
     {"b", "be", "get", "come", "book", "reserve", "know", "pay", "buy", "c", "see", "reach"}
 )
@@ -93,27 +90,43 @@ def _slang(tags: list[Tag]) -> list[Tag]:
     """Read "addis 2 hawassa" as to, and "4 tomorrow" as for: digits that stand for words become them."""
     out = list(tags)
     for at, t in enumerate(tags):
+        if has_word(tags, at, "seat") and t.text == "seat" and _counts_in_amharic(tags, at - 1):
+            out[at] = Tag("word", "seat", ("hour",), "", ("am",))
         if t.kind != "number" or at + 1 >= len(tags):
             continue
         place_next = tags[at + 1].kind in ("name", "unknown") and tags[at + 1].role != "from"
+        english = at > 0 and "en" in tags[at - 1].languages
         going = at > 0 and (
-            tags[at - 1].kind == "name" or _word(tags, at - 1, "bus", "search", "ask_price", "seat", "ticket")
+            tags[at - 1].kind == "name"
+            or (english and has_word(tags, at - 1, "bus", "search", "ask_price", "seat", "ticket"))
         )
-        going = going or (_word(tags, at - 1, "want", "book") and "go" in tags[at - 1].text.split())
-        verb_next = _word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
-        verb_next = verb_next or (_word(tags, at - 1, "how", "want") and _word(tags, at + 1, "book"))
+        going = going or (
+            has_word(tags, at - 1, "want", "book") and {"go", "going"} & set(tags[at - 1].text.split())
+        )
+        verb_next = has_word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
+        verb_next = verb_next or (has_word(tags, at - 1, "how", "want") and has_word(tags, at + 1, "book"))
         verb_next = verb_next or (
-            _word(tags, at - 1, "how", "how_to", "want") and tags[at + 1].text in _VERBS
+            has_word(tags, at - 1, "how", "how_to", "want") and tags[at + 1].text in _VERBS
         )
         if t.text == "2" and ((going and place_next) or (at > 0 and verb_next)):
             out[at] = Tag("word", "2", ("to",), "", ("en",))
         elif t.text == "4" and (
-            _word(tags, at + 1, *_DAYS)
-            or (_word(tags, at - 1, "seat", "ticket", "bus") and number_of(tags[at + 1]) is not None)
-            or (place_next and _word(tags, at - 1, "ask_price", "bus", "ticket"))
+            has_word(tags, at + 1, *_DAYS)
+            or (has_word(tags, at - 1, "seat", "ticket", "bus") and number_of(tags[at + 1]) is not None)
+            or (place_next and has_word(tags, at - 1, "ask_price", "bus", "ticket"))
         ):
             out[at] = Tag("word", "4", ("for",), "", ("en",))
     return out
+
+
+def _counts_in_amharic(tags: Sequence[Tag], at: int) -> bool:
+    """ "sidist seat" is six o'clock, ሰዓት in Latin letters; "six seat" is English."""
+    return (
+        at >= 0
+        and tags[at].kind == "word"
+        and number_of(tags[at]) is not None
+        and tags[at].languages == ("am",)
+    )
 
 
 def _places(
@@ -130,14 +143,19 @@ def _places(
             if (
                 not unknown
                 and len(t.text) >= 3
-                and (_word(tags, at - 1, "from", "to") or t.role in ("from", "to"))
+                and (has_word(tags, at - 1, "from", "to") or t.role in ("from", "to"))
             ):
                 unknown = t.text
             continue
-        if t.kind != "name" or _word(tags, at - 1, "via") or _word(tags, at + 1, "via"):
+        if t.kind != "name" or has_word(tags, at - 1, "via") or has_word(tags, at + 1, "via"):
             continue
         role = _role(tags, at)
-        if not role and _word(tags, at + 1, "to") and at + 2 < len(tags) and tags[at + 2].kind == "unknown":
+        if (
+            not role
+            and has_word(tags, at + 1, "to")
+            and at + 2 < len(tags)
+            and tags[at + 2].kind == "unknown"
+        ):
             role = "from"  # "Gondar to Debark": only the other town is unknown
         if role == "from" and not origin:
             origin = t.values
@@ -167,109 +185,22 @@ def _places(
 
 
 def _role(tags: Sequence[Tag], at: int) -> str:
-    if _word(tags, at + 1, "from_after"):
+    if has_word(tags, at + 1, "from_after"):
         return "from"
-    if _word(tags, at + 1, "to_after"):
+    if has_word(tags, at + 1, "to_after"):
         return "to"
     if tags[at].role:
         return tags[at].role
     before = at - 1
-    while before > 0 and _word(tags, before, "filler"):
+    while before > 0 and has_word(tags, before, "filler"):
         before -= 1
-    if _word(tags, before, "from"):
+    if has_word(tags, before, "from"):
         return "from"
-    if _word(tags, before, "to"):
+    if has_word(tags, before, "to"):
         return "to"
-    if _word(tags, before, "for") and before == at - 1:
+    if has_word(tags, before, "for") and before == at - 1:
         return "for"
     return ""
-
-
-_PLENTY = 60  # no booking has more passengers; a bigger number is something else
-
-
-def _passengers(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
-    if any(_word(tags, at, "pair") for at in range(len(tags))):
-        return 2
-    numbers = {
-        at: n
-        for at, t in enumerate(tags)
-        if at not in used
-        and (n := number_of(t)) is not None
-        and 1 <= n <= _PLENTY
-        and not _word(tags, at + 1, "birr")  # money
-        and not (at and "person" in t.values and number_of(tags[at - 1]) is not None)  # ሰባት: seven, or people
-    }
-    for at, n in numbers.items():
-        beside = _BESIDE & {t.text for t in (*tags[max(0, at - 2) : at], *tags[at + 2 : at + 3])}
-        joined = beside or any(_word(tags, i, "me_and") for i in range(at))
-        if joined and (_word(tags, at + 1, "friend", "kin") or _word(tags, at - 1, "friend", "kin")):
-            return n + 1  # and the one who texts
-        if _word(tags, at + 2, "person") and tags[at + 1].text in ("other", "more"):
-            return n + 1  # "with 1 other person"
-        if joined and _word(tags, at + 1, "person") and tags[at - 1].text == "my":
-            return n + 1  # "with my 2 children"
-        after_friend = _word(tags, at - 2, "friend", "kin") and _word(tags, at - 1, "filler")
-        if joined and after_friend and not _word(tags, at + 1, "person"):
-            return n + 1
-    persons, first = _persons(tags, numbers)
-    if persons:
-        # "with my wife and two kids": they, the kin before them, and the one who texts.
-        with_kin = (
-            _company(tags[:first]) if any(_word(tags, i, "with", "me_and") for i in range(first)) else 0
-        )
-        whole = sum(persons) if len(persons) <= 3 else persons[0]
-        return whole + with_kin + 1 if with_kin else whole
-    for at, n in numbers.items():
-        if _word(tags, at + 1, "seat", "ticket"):
-            return n
-    for at, n in numbers.items():
-        if _word(tags, at - 1, "seat", "ticket", "for") or _word(tags, at + 1, "seat", "ticket", "bus"):
-            return n
-    company = _company(tags)
-    if company:
-        return 1 + company
-    if any(_word(tags, at, "alone") for at in range(len(tags))):
-        return 1
-    left = [n for n in numbers.values() if n <= 20]
-    return left[0] if len(left) == 1 else None
-
-
-def _persons(tags: Sequence[Tag], numbers: dict[int, int]) -> tuple[list[int], int]:
-    """The numbers that stand beside a word for people, each word taken once, and where the first stands."""
-    taken: set[int] = set()
-    found: list[int] = []
-    first = 0
-    for at, n in numbers.items():
-        after = at + 1
-        if _word(tags, after, "filler") and not _word(tags, after, "person", "friend"):
-            after += 1
-        for beside in (at - 1, after):  # Oromo counts behind: nama 2 fi daa'ima 1
-            if beside not in taken and beside not in numbers and _word(tags, beside, "person", "friend"):
-                taken.add(beside)
-                first = first if found else at
-                found.append(n)
-                break
-    return found, first
-
-
-_BESIDE: Final = frozenset({"with", "and", "n", "ena", "fi", "ከ", "ምስ", "እና", "walin", "wajjin"})
-
-
-def _company(tags: Sequence[Tag]) -> int:
-    """Who comes along by kinship: "with my wife", "me and my son"; not "to my mother"."""
-    count = 0
-    for at, t in enumerate(tags):
-        if not _word(tags, at, "kin"):
-            continue
-        before = [x.text for x in tags[max(0, at - 2) : at]]
-        rest = [x for i, x in enumerate(tags) if i > at and not _word(tags, i, "my_after")]
-        after = [x.text for x in rest[:1]]
-        joined = any(_word(tags, i, "me_and") for i in range(at))
-        joined = joined or any(_word(tags, i, "with") for i in (at - 2, at - 1, at + 1))
-        if joined or _BESIDE & {*before, *after} or t.role == "from" or t.text.endswith(("ና", "ን")):
-            count += 1
-    return count
 
 
 def _intent(
@@ -291,13 +222,17 @@ def _intent(
         return "status"
     if "status" in concepts and not (towns and (moment.days or passengers)):
         return "status"
-    if not towns and not concepts & {"book", "want"}:
-        kept = bool(concepts & {"ticket", "seat", "pay", "booking"})
-        if kept and ("arrive" in concepts or _mine(tags)):
+    kept = bool(concepts & {"ticket", "seat", "pay", "code"})
+    if kept and not towns:
+        mine = "arrive" in concepts or "code" in concepts or _mine(tags)
+        if "missing" in concepts or (mine and not concepts & {"book", "want"}):
             return "status"
+    how_to = "how_to" in concepts or ("how" in concepts and bool(concepts & _DOING))
+    how_to = how_to or ("where" in concepts and bool(concepts & {"pay", "ask_price"}))
+    if how_to and not towns and concepts & {"pay", "where"}:
+        return "help"
     if "ask_price" in concepts and not ("book" in concepts and passengers and moment.days):
         return "ask_price"
-    how_to = "how_to" in concepts or ("how" in concepts and bool(concepts & _DOING))
     if ("help" in concepts or how_to) and not towns:
         return "help"
     if "menu" in concepts and not towns:
@@ -327,7 +262,7 @@ def _intent(
         return "book"
     if "greet" in concepts and sum(t.kind == "unknown" for t in tags) <= 2:
         return "greet"
-    known = sum(t.kind != "unknown" and not _word(tags, at, "filler") for at, t in enumerate(tags))
+    known = sum(t.kind != "unknown" and not has_word(tags, at, "filler") for at, t in enumerate(tags))
     if (
         moment.days
         or moment.minutes
@@ -342,7 +277,8 @@ def _intent(
 def _mine(tags: Sequence[Tag]) -> bool:
     """ "my ticket", "tikeetii koo": of what somebody has already."""
     return any(
-        _word(tags, at, "ticket", "seat") and (_word(tags, at - 1, "my") or _word(tags, at + 1, "my_after"))
+        has_word(tags, at, "ticket", "seat")
+        and (has_word(tags, at - 1, "my") or has_word(tags, at + 1, "my_after"))
         for at in range(len(tags))
     )
 
