@@ -14,7 +14,7 @@ _PLENTY: Final = 60  # no booking has more passengers; a bigger number is someth
 
 
 def passengers_of(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
-    """The seats that a text asks for, None when it does not say. used: positions that are a day or an hour."""
+    """The seats that a text asks for, None when it does not say. used: positions of days and hours."""
     if any(has_word(tags, at, "pair") for at in range(len(tags))):
         return 2
     numbers = {

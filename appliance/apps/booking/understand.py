@@ -100,14 +100,12 @@ def _slang(tags: list[Tag]) -> list[Tag]:
             tags[at - 1].kind == "name"
             or (english and has_word(tags, at - 1, "bus", "search", "ask_price", "seat", "ticket"))
         )
-        going = going or (
-            has_word(tags, at - 1, "want", "book") and {"go", "going"} & set(tags[at - 1].text.split())
-        )
+        verbs = set(tags[at - 1].text.split()) if has_word(tags, at - 1, "want", "book") else set()
+        going = going or bool(verbs & {"go", "going"})
         verb_next = has_word(tags, at + 1, "want", "to", "book") and tags[at + 1].text[:2] in ("go", "tr")
         verb_next = verb_next or (has_word(tags, at - 1, "how", "want") and has_word(tags, at + 1, "book"))
-        verb_next = verb_next or (
-            has_word(tags, at - 1, "how", "how_to", "want") and tags[at + 1].text in _VERBS
-        )
+        asked = has_word(tags, at - 1, "how", "how_to", "want", "know")
+        verb_next = verb_next or (asked and tags[at + 1].text in _VERBS)
         if t.text == "2" and ((going and place_next) or (at > 0 and verb_next)):
             out[at] = Tag("word", "2", ("to",), "", ("en",))
         elif t.text == "4" and (
