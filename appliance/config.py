@@ -195,10 +195,21 @@ class Payments(Struct, frozen=True, forbid_unknown_fields=True):
     agents: Annotated[
         tuple[Annotated[str, _NUMBER], ...],
         described(
-            "Numbers whose PAY texts count as cash taken at the counter.",
+            "Agents' numbers: a PAY text from one, with the PIN of `outpost agent pin`, is cash taken.",
             "a list of numbers in international form, such as ['+251911234567']",
         ),
     ] = ()
+    commission_percent: Annotated[
+        int, described("What an agent keeps of the cash, in percent.", "0 to 50", ge=0, le=50)
+    ] = 0
+    pay_to: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=24)] | None,
+        described(
+            "The merchant's wallet as passengers are told it, beside the agents; its receipts have to come"
+            " to a modem of the box.",
+            "at most 24 characters, such as 'telebirr 0911234567'",
+        ),
+    ] = None
     wallets: Annotated[
         tuple[str, ...],
         described(

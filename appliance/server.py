@@ -34,6 +34,7 @@ from appliance.gateway.service import Gateway
 from appliance.gateway.webhooks import WebhookService
 from appliance.outbound.allowance import Limits
 from appliance.outbound.service import OutboundService
+from appliance.payments.control import agent_op, ledger_op
 from appliance.store import assistant, timetable
 from appliance.store.store import Store
 from appliance.web.app import make_app
@@ -148,6 +149,8 @@ class Appliance:
                 **console.handlers(),
                 **desk.handlers(store, config, self.clock_ms, offer=self.outbound.offer),
                 "client": self._op_client,
+                "agent": self._op_agent,
+                "ledger": self._op_ledger,
             },
         )
         await control.start()
@@ -220,6 +223,15 @@ class Appliance:
             return await client_op(self.gateway, request)
         except ValueError as error:
             raise ControlError(str(error)) from error
+
+    async def _op_agent(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await agent_op(self.store, self.config, self.clock_ms, request)
+        except ValueError as error:
+            raise ControlError(str(error)) from error
+
+    async def _op_ledger(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await ledger_op(self.store, request)
 
     def _add_modem(self, config: ModemConfig, limits: Limits | None) -> None:
         inbox = ModemInbox(

@@ -16,17 +16,19 @@ import msgspec
 
 from appliance.conversation.shell import Shell
 from appliance.conversation.turn import Event, Reply, Session, Turn
-from appliance.store import effects
+from appliance.store import agents, effects
 from appliance.store.assistant import SAMPLE_KNOWLEDGE, import_knowledge
 from appliance.store.database import known_migrations
 from appliance.store.effects import EffectContext, EffectRefused
 from appliance.store.lookups import looks_on
 from appliance.store.timetable import import_sample
 
-__all__ = ["SETTINGS", "Trial", "TrialError", "play", "read_time"]
+__all__ = ["AGENT", "AGENT_PIN", "SETTINGS", "Trial", "TrialError", "play", "read_time"]
 
 ATTEMPTS: Final = 4  # calls of an app in one turn, as in the appliance
 AGENT: Final = "+251911000099"
+AGENT_PIN: Final = "2580"
+_SALT: Final = "00" * 16
 SETTINGS: Final[Mapping[str, Any]] = {
     "conversation": {"apps": ["booking"]},
     "payments": {"agents": [AGENT]},
@@ -62,6 +64,8 @@ class Trial:
                 timezone_minutes=self.shell.kit.timezone_minutes,
             )
             import_knowledge(self.db, SAMPLE_KNOWLEDGE)
+            for number in self.shell.kit.section("payments").get("agents") or ():
+                agents.set_pin(self.db, number, _SALT, agents.pin_hash(AGENT_PIN, _SALT), now_ms, "trial")
         self.looks = looks_on(self.db)
         self.sessions: dict[str, Session] = {}
         self.turns = 0

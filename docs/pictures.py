@@ -38,6 +38,7 @@ CHROMIUM: Final = [
 # What each person types; each line waits for its answer.
 SABA: Final = ["BOOK ADIS HAWASSA TOMORROW 2", "YES"]
 AGENT: Final = "+251911000900"
+AGENT_PIN: Final = "2580"  # of the demo
 KEBEDE: Final = ["ነገ ከአዲስ አበባ ባህር ዳር"]
 
 # The few SGR codes that the handset uses.
@@ -121,7 +122,7 @@ def dialogues(data: Path) -> str:
         raise SystemExit(f"no booking code in:\n{saba.shown}")
     seen = len(saba.shown)
     agent = handset(data, AGENT)
-    agent.say(f"PAY {code[0]}", answer)
+    agent.say(f"PAY {code[0]} {AGENT_PIN}", answer)
     agent.close()
     saba.wait_for(answer, after=seen)
     kebede = handset(data, "+251922334455")

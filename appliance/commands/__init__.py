@@ -44,6 +44,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "person": Command("appliance.commands.person", "show, export or erase what is kept of a person"),
     "timetable": Command("appliance.commands.timetable", "bring a timetable, or see what it would change"),
     "client": Command("appliance.commands.client", "make the businesses that send, their keys and credit"),
+    "agent": Command("appliance.commands.agent", "set agents' PINs, see and settle the cash they hold"),
+    "ledger": Command("appliance.commands.ledger", "show the books, check them, export them"),
     "manifest": Command("appliance.commands.manifest", "list who travels on a departure"),
     "try": Command("appliance.commands.try_", "talk to a conversation in the terminal, without a modem"),
 }

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import functools
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -26,11 +27,14 @@ from appliance.commands.asking import DEMO_DIR
 from appliance.commands.run import prepare_data_dir, refuse, run_config
 from appliance.config import Config, ConfigErrors, load
 from appliance.exits import Exit, StartRefused
+from appliance.store import agents
+from appliance.store.database import DATABASE_NAME, connect_writer, prepare
 
-__all__ = ["AGENT", "NUMBER", "configure", "free_port", "run"]
+__all__ = ["AGENT", "AGENT_PIN", "NUMBER", "configure", "free_port", "run"]
 
 NUMBER: Final = "+251911000001"  # what the simulator calls its first modem
 AGENT: Final = "+251911000900"  # whose PAY texts count as cash
+AGENT_PIN: Final = "2580"  # theirs in the demo only
 FIRST_PORT: Final = 8080
 PORTS: Final = 20  # tried in a row
 MODEM_WAIT_S: Final = 10.0
@@ -90,6 +94,7 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 def _demo(data: Path) -> int:
     network = data / "network"
+    _give_pin(data)
     with _simulator(network):
         for _ in range(PORTS):
             port = free_port()
@@ -99,6 +104,15 @@ def _demo(data: Path) -> int:
             if code != Exit.PORT_BUSY or config.http.port != port:
                 break
         return code
+
+
+def _give_pin(data: Path) -> None:
+    """The demo's agent has a PIN from the start; a real one gets it by `outpost agent pin`."""
+    path = prepare(data / DATABASE_NAME).path
+    with contextlib.closing(connect_writer(path)) as db:
+        if agents.find(db, AGENT) is None:
+            salt = secrets.token_hex(16)
+            agents.set_pin(db, AGENT, salt, agents.pin_hash(AGENT_PIN, salt), time.time_ns() // 10**6, "demo")
 
 
 def _configure(data: Path, port: int, modem: Path) -> Config:
@@ -172,7 +186,7 @@ def _greet(config: Config, port: int, address: str) -> None:
         f"Be a phone, in another terminal:  {handset}",
         "  then text, for one:  BOOK ADDIS HAWASSA TOMORROW 2      (or: HELP)",
         f"The agent who takes the cash:     {handset} --number {AGENT}",
-        "  texts:  PAY and the code of the booking",
+        f"  texts:  PAY, the code of the booking and the PIN {AGENT_PIN}",
         f"Data: {_near(data)}, kept for the next time.  Stop: Ctrl-C",
     ]
     print(*lines, sep="\n", flush=True)

@@ -85,7 +85,8 @@ class Shell:
         session = turn.session
         history = list(session.history)
         if event.kind != "timer":
-            history.append(("<", event.at_ms or event.now_ms, event.text[:_HISTORY_CHARS]))
+            text = event.text if turn.heard is None else turn.heard
+            history.append(("<", event.at_ms or event.now_ms, text[:_HISTORY_CHARS]))
         said = [reply.text[:_HISTORY_CHARS] for reply in turn.replies if reply.to is None]
         history += [(">", event.now_ms, text) for text in said]
         app = self.apps.get(session.app)

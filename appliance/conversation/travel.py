@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Route", "Ticket", "Town", "Trip", "Waiter"]
+__all__ = ["PinCheck", "Route", "Ticket", "Town", "Trip", "Waiter"]
 
 
 class Town(msgspec.Struct, frozen=True):
@@ -60,3 +60,11 @@ class Waiter(msgspec.Struct, frozen=True):
     number: str
     language: str
     seats: int
+
+
+class PinCheck(msgspec.Struct, frozen=True):
+    """An agent's PIN. state: right, wrong, locked (until_ms) or none (no PIN set). left: further tries."""
+
+    state: str
+    left: int = 0
+    until_ms: int = 0

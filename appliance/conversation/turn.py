@@ -88,12 +88,16 @@ class Effect(msgspec.Struct, kw_only=True):
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """What a call of an app gives back; committed as a whole or not at all."""
+    """What a call of an app gives back; committed as a whole or not at all.
+
+    heard: what the history keeps of the text when not all of it may be kept (a PIN); None: all.
+    """
 
     session: Session
     replies: list[Reply] = []
     effects: list[Effect] = []
     understood: dict[str, Any] = {}
+    heard: str | None = None
 
 
 class Leaving(msgspec.Struct, kw_only=True):

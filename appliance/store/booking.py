@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from appliance.conversation.travel import Route, Ticket, Town, Trip, Waiter
+from appliance.conversation.travel import PinCheck, Route, Ticket, Town, Trip, Waiter
 from appliance.message import Lane, Outbound
-from appliance.store import outbound
+from appliance.store import agents, outbound, receipts, refunds
 from appliance.store.effects import EffectContext, EffectRefused, effect
 from appliance.store.outbound import QueuedRow, QueueKey
 
@@ -26,16 +26,18 @@ __all__ = [
     "cancel_departure",
     "close_expired",
     "find_ticket",
+    "free_seats",
     "hold",
     "manifest",
-    "pay",
     "release",
     "sold_tickets",
+    "take_seats",
     "town_names",
 ]
 
 MAX_OPEN_HOLDS: Final = 3  # unpaid bookings of one person: nobody empties a bus without paying
 _DAY_MS: Final = 86_400_000
+LATE_MS: Final = 6 * 3_600_000  # money so long after the hold ran out may still be meant for it
 _ALIVE: Final = "(b.state IN ('paid', 'used') OR (b.state = 'held' AND b.expires_at_ms > :now))"
 
 
@@ -89,12 +91,12 @@ def _departure(db: sqlite3.Connection, service: int, date: str, now_ms: int) -> 
     return row[0], row[1], row[2]
 
 
-def _free(db: sqlite3.Connection, departure_id: int, seats: int) -> list[int]:
+def free_seats(db: sqlite3.Connection, departure_id: int, seats: int) -> list[int]:
     taken = {n for (n,) in db.execute("SELECT number FROM seat WHERE departure_id = ?", (departure_id,))}
     return [number for number in range(1, seats + 1) if number not in taken]
 
 
-def _take(db: sqlite3.Connection, departure_id: int, booking_id: int, numbers: list[int]) -> None:
+def take_seats(db: sqlite3.Connection, departure_id: int, booking_id: int, numbers: list[int]) -> None:
     db.executemany(
         "INSERT INTO seat (departure_id, number, booking_id) VALUES (?, ?, ?)",
         [(departure_id, number, booking_id) for number in numbers],
@@ -122,7 +124,7 @@ def hold(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> di
     ).fetchone()
     if holds >= MAX_OPEN_HOLDS:
         raise EffectRefused("too_many_holds")
-    free = _free(db, departure_id, on_bus)
+    free = free_seats(db, departure_id, on_bus)
     if len(free) < seats:
         raise EffectRefused("sold_out", left=len(free))
     numbers = free[:seats]
@@ -135,7 +137,7 @@ def hold(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> di
         ),
     ).lastrowid  # fmt: skip
     assert booking_id is not None
-    _take(db, departure_id, booking_id, numbers)
+    take_seats(db, departure_id, booking_id, numbers)
     return {"numbers": numbers}
 
 
@@ -155,56 +157,6 @@ def release(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) ->
         [ctx.now_ms, args.get("reason", ""), *values],
     ).rowcount
     return {"released": released}
-
-
-@effect("booking.pay")
-def pay(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Mark a booking paid and write the payment; the sender is the agent who took the money.
-
-    args: code, method, amount_santim, numbers (the seats the ticket will name), reference.
-    A hold that ran out is honoured if its seats are still free; if only others are, refused with
-    seats_moved (numbers), so that the ticket names the right ones.
-    Refused: unknown, paid_already, over (released, cancelled), late (seats are gone), wrong_amount.
-    """
-    row = db.execute(
-        "SELECT b.id, b.state, b.departure_id, b.seats, b.numbers, b.price_santim, b.expires_at_ms, d.seats,"
-        " d.state, d.departs_at_ms FROM booking b JOIN departure d ON d.id = b.departure_id WHERE b.code = ?",
-        (args["code"],),
-    ).fetchone()
-    if row is None:
-        raise EffectRefused("unknown")
-    booking_id, state, departure_id, seats, numbers, price, expires, on_bus, departure_state, departs = row
-    if state in ("paid", "used"):
-        raise EffectRefused("paid_already")
-    if state in ("released", "cancelled"):
-        raise EffectRefused("over")
-    if departure_state != "planned" or departs <= ctx.now_ms:
-        raise EffectRefused("late")
-    if args["amount_santim"] != price:
-        raise EffectRefused("wrong_amount", price_santim=price)
-    wanted = [int(n) for n in numbers.split(",")]
-    if state == "expired" or expires <= ctx.now_ms:
-        close_expired(db, ctx.now_ms, departure_id)
-        free = _free(db, departure_id, on_bus)
-        if len(free) < seats:
-            raise EffectRefused("late")
-        told = [int(n) for n in args["numbers"]]
-        if not set(told) <= set(free) or len(set(told)) != seats:
-            numbers = wanted if set(wanted) <= set(free) else free[:seats]
-            raise EffectRefused("seats_moved", numbers=numbers)
-        db.execute(
-            "UPDATE booking SET state = 'held', expires_at_ms = ?, numbers = ?, ended_at_ms = NULL,"
-            " reason = 'late' WHERE id = ?",
-            (ctx.now_ms + 1, ",".join(map(str, told)), booking_id),
-        )
-        _take(db, departure_id, booking_id, told)
-    db.execute(
-        "INSERT INTO payment (booking_id, method, taken_by, reference, amount_santim, at_ms, inbound_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (booking_id, args["method"], ctx.sender, args.get("reference"), price, ctx.now_ms, ctx.inbound_id),
-    )
-    db.execute("UPDATE booking SET state = 'paid', paid_at_ms = ? WHERE id = ?", (ctx.now_ms, booking_id))
-    return {}
 
 
 @effect("booking.use")
@@ -232,23 +184,7 @@ def cancel(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> 
     ).fetchone()
     if row is None or not 0 <= args["refund_santim"] <= row[1]:
         raise EffectRefused("not_paid")
-    db.execute(
-        "INSERT INTO refund (booking_id, amount_santim, asked_ms) VALUES (?, ?, ?)",
-        (row[0], args["refund_santim"], ctx.now_ms),
-    )
-    return {}
-
-
-@effect("booking.refunded")
-def refunded(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
-    """An agent paid a refund, once. args: code. Refused: not_owed."""
-    done = db.execute(
-        "UPDATE refund SET paid_by = ?, paid_ms = ? WHERE paid_ms IS NULL AND amount_santim > 0"
-        " AND booking_id = (SELECT id FROM booking WHERE code = ?)",
-        (ctx.sender, ctx.now_ms, args["code"]),
-    ).rowcount
-    if not done:
-        raise EffectRefused("not_owed")
+    refunds.owe(db, row[0], args["refund_santim"], ctx.now_ms)
     return {}
 
 
@@ -267,41 +203,6 @@ def wait(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> di
 def told(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
     """Somebody on the waiting list was told that seats came free. args: waiting, the row."""
     db.execute("UPDATE waiting SET told_ms = ? WHERE id = ?", (ctx.now_ms, args["waiting"]))
-    return {}
-
-
-@effect("booking.receipt")
-def receipt(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Write a wallet's receipt, once. args: wallet, reference, amount_santim, payer, state, code or None.
-
-    Refused: known, the transaction was seen before.
-    """
-    booking = None
-    if args["code"] is not None:
-        (booking,) = db.execute("SELECT id FROM booking WHERE code = ?", (args["code"],)).fetchone()
-    written = db.execute(
-        "INSERT INTO receipt (wallet, reference, amount_santim, payer, at_ms, inbound_id, booking_id, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (
-            args["wallet"], args["reference"], args["amount_santim"], args["payer"], ctx.now_ms,
-            ctx.inbound_id, booking, args["state"],
-        ),
-    ).rowcount  # fmt: skip
-    if not written:
-        raise EffectRefused("known")
-    return {}
-
-
-@effect("booking.match")
-def match(db: sqlite3.Connection, ctx: EffectContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Give an unmatched receipt to a booking. args: reference, code. Refused: matched."""
-    done = db.execute(
-        "UPDATE receipt SET state = 'matched', booking_id = (SELECT id FROM booking WHERE code = ?)"
-        " WHERE reference = ? AND state <> 'matched'",
-        (args["code"], args["reference"]),
-    ).rowcount
-    if not done:
-        raise EffectRefused("matched")
     return {}
 
 
@@ -392,10 +293,7 @@ def cancel_departure(
             (ended, now_ms, row[0]),
         )
         if row[2] == "paid":
-            db.execute(
-                "INSERT INTO refund (booking_id, amount_santim, asked_ms) VALUES (?, ?, ?)",
-                (row[0], row[3], now_ms),
-            )
+            refunds.owe(db, row[0], row[3], now_ms)
         message = Outbound(recipient=row[1], text=text, lane=Lane.REPLY)
         number = outbound.insert(db, message, now_ms)
         queued.append(
@@ -541,35 +439,40 @@ class BookingLook:
         return None if row is None else Waiter(*row)
 
     def refund_owed(self, code: str) -> int | None:
-        """Santim that an agent owes for a cancelled ticket; None: nothing, or paid already."""
-        row = self._db.execute(
-            "SELECT r.amount_santim FROM refund r JOIN booking b ON b.id = r.booking_id"
-            " WHERE b.code = ? AND r.paid_ms IS NULL AND r.amount_santim > 0",
-            (code,),
-        ).fetchone()
-        return None if row is None else int(row[0])
+        """Santim that an agent owes for a booking; None: nothing, or paid already."""
+        return refunds.owed_in_cash(self._db, code)
 
     def receipt_state(self, reference: str) -> str | None:
         """What became of a wallet's transaction; None: it is new."""
-        row = self._db.execute("SELECT state FROM receipt WHERE reference = ?", (reference,)).fetchone()
-        return None if row is None else str(row[0])
+        return receipts.state_of(self._db, reference)
 
     def open_receipt(self, reference: str) -> int | None:
         """Santim of a transaction that has paid for nothing yet."""
+        return receipts.open_amount(self._db, reference)
+
+    def paid_by(self, code: str) -> str | None:
+        """How a booking was paid: cash, receipt or telebirr; None: it was not."""
         row = self._db.execute(
-            "SELECT amount_santim FROM receipt WHERE reference = ? AND state <> 'matched'", (reference,)
+            "SELECT p.method FROM payment p JOIN booking b ON b.id = p.booking_id WHERE b.code = ?", (code,)
         ).fetchone()
-        return None if row is None else int(row[0])
+        return None if row is None else str(row[0])
+
+    def pin(self, number: str, pin: str, now_ms: int) -> PinCheck:
+        """Whether a PIN is that of the agent with this number."""
+        return agents.check_pin(self._db, number, pin, now_ms)
 
     def awaiting(self, amount_santim: int, payer: str, now_ms: int) -> list[Ticket]:
-        """Unpaid bookings of exactly this price whose holder's number fits what the wallet shows of it."""
+        """Bookings of exactly this price whose holder's number fits what the wallet shows of it: those that
+        are held, or if there are none those that ran out a short while ago and were not paid."""
         rows = self._db.execute(
-            f"{_TICKET} WHERE b.price_santim = :amount AND b.state = 'held' AND b.expires_at_ms > :now"
-            " ORDER BY b.id LIMIT 20",
-            {"amount": amount_santim, "now": now_ms},
+            f"{_TICKET} WHERE b.price_santim = :amount AND (b.state = 'held' OR b.state = 'expired')"
+            " AND b.expires_at_ms > :since ORDER BY b.id LIMIT 200",
+            {"amount": amount_santim, "now": now_ms, "since": now_ms - LATE_MS},
         )
         shown = "".join(char if char.isdigit() else "." for char in payer.lstrip("+"))
-        return [ticket for ticket in map(_ticket, rows) if _same_number(ticket.holder, shown)]
+        fitting = [ticket for ticket in map(_ticket, rows) if _same_number(ticket.holder, shown)]
+        held = [ticket for ticket in fitting if ticket.state == "held"]
+        return held or fitting
 
     def tickets_of(self, holder: str, now_ms: int) -> list[Ticket]:
         """A person's bookings that still count, the newest first: held, or paid and not yet left."""

@@ -19,6 +19,7 @@ from appliance.commands.trace import flat
 
 ROOT = Path(__file__).parents[2]
 AGENT = "+251911000900"
+AGENT_PIN = "2580"
 PATIENCE_S = 20.0
 
 
@@ -178,6 +179,8 @@ class Outpost:
             )
         try:
             wait_for("the appliance", self._answers)
+            wait_for("the control socket", (self.data / "outpost.sock").exists)
+            self.ask(op="agent", do="pin", number=AGENT, pin=AGENT_PIN)
         except Gone as error:
             raise Gone(f"{error}\n{self.log.read_text()[-4000:]}") from None
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.sim.harness import AGENT, Line, Network, Outpost, wait_for
+from tests.sim.harness import AGENT, AGENT_PIN, Line, Network, Outpost, wait_for
 
 ABEBE, SARA = "+251911223344", "+251922334455"
 
@@ -27,7 +27,7 @@ def test_booking_in_english_takes_three_texts_and_is_delivered(network: Network,
     offer = abebe.says("BOOK ADDIS HAWASSA TOMORROW 2")
     assert "Hawassa" in offer and "YES" in offer
     code = code_in(abebe.says("YES"))
-    assert code in agent.says(f"PAY {code}")
+    assert code in agent.says(f"PAY {code} {AGENT_PIN}")
     assert code in abebe.next()
     states = {life["state"] for life in outpost.lives(ABEBE)}
     assert states <= {"handled", "sent", "delivered"}

@@ -42,7 +42,12 @@ class BookingApp:
         self.refund_hours = int(booking.get("refund_hours", 24))
         self.refund_percent = int(booking.get("refund_percent", 80))
         self.wallets = load_wallets(kit.section("payments").get("wallets") or ())
-        self.agents = frozenset(kit.section("payments").get("agents") or ())
+        payments = kit.section("payments")
+        self.agents = frozenset(payments.get("agents") or ())
+        self.commission_percent = int(payments.get("commission_percent") or 0)
+        self.pay_to = str(payments.get("pay_to") or "")
+        self.pay_link = str((payments.get("telebirr") or {}).get("public_url") or "").rstrip("/")
+        self.telebirr = bool((payments.get("telebirr") or {}).get("app_id"))
 
     def turn(self, session: Session, event: Event, look: BookingView) -> Turn:
         """Answer one event. Raises nothing for any text."""
@@ -83,13 +88,14 @@ class _Talk(Receipts):
             pass
         else:
             self._text()
+        self._hide_pin()
         self.forward = before is not State.IDLE and self.state not in (before, State.IDLE)
         return self._finish()
 
     def _text(self) -> None:
         event = self.event
         self.request = request = understand(
-            event.text, self.kit.lexicon, self.towns.names, self.today, self.language.calendar
+            self._without_pin(), self.kit.lexicon, self.towns.names, self.today, self.language.calendar
         )
         if request.intent in ("status", "other", "clarify") and self._claim():
             pass
@@ -277,8 +283,15 @@ class _Talk(Receipts):
         )  # fmt: skip
         self._step(Step.HELD)
         self.data = Dialogue(holds=[*data.holds, (code, until)])
+        if self.app.telebirr:
+            self.effects.append(Effect(name="payment.order", args={"code": code}))
         price = money(trip.fare_santim * seats, self.language)
-        self._say("booking.held", code=code, n=seats, until=self._clock_at(until), price=price)
+        key, how = "booking.held", {}
+        if self.app.pay_link:
+            key, how = "booking.held_link", {"url": f"{self.app.pay_link}/pay/{code}"}
+        elif self.app.pay_to:
+            key, how = "booking.held_account", {"account": self.app.pay_to}
+        self._say(key, code=code, n=seats, until=self._clock_at(until), price=price, **how)
 
     def _refused(self) -> bool:
         """An effect of this turn was refused. Returns False when saying the same again is the answer."""
@@ -287,7 +300,13 @@ class _Talk(Receipts):
             keys = {"unknown": "booking.pay_unknown", "paid_already": "booking.pay_again"}
             if event.reason == "seats_moved":
                 return False
+            if event.reason == "locked":
+                self._say("booking.pin_locked", until=self._clock_at(int(event.detail["locked_until_ms"])))
+                return True
             self._say(keys.get(event.reason, "booking.pay_late"), code=find_code(event.text))
+            return True
+        if event.effect == "booking.refunded":
+            self._say("booking.refund_none", code=find_code(event.text))
             return True
         if event.effect == "booking.use":
             self._say("booking.check_used", code=find_code(event.text))

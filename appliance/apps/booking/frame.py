@@ -38,6 +38,7 @@ class Frame:
         self.today = self._local_day(event.now_ms)
         self.request: Request | None = None
         self.forward = False  # the text moved an open dialogue on
+        self.heard: str | None = None  # what is kept of the text, where not all of it may be
 
     def _finish(self) -> Turn:
         holds = self.data.holds
@@ -51,7 +52,11 @@ class Frame:
             wake_at_ms=min((until for _, until in holds), default=None),
         )
         return Turn(
-            session=session, replies=self.replies, effects=self.effects, understood=self._understood()
+            session=session,
+            replies=self.replies,
+            effects=self.effects,
+            understood=self._understood(),
+            heard=self.heard,
         )
 
     def _understood(self) -> dict[str, Any]:

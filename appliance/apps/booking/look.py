@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Final, Protocol
 
-from appliance.conversation.travel import Route, Ticket, Town, Trip, Waiter
+from appliance.conversation.travel import PinCheck, Route, Ticket, Town, Trip, Waiter
 from appliance.conversation.words import Lexicon, Names
 
 __all__ = ["BookingView", "Towns", "towns_of"]
@@ -30,6 +30,10 @@ class BookingView(Protocol):
     def ticket(self, code: str, now_ms: int) -> Ticket | None: ...
 
     def next_waiting(self, code: str) -> Waiter | None: ...
+
+    def paid_by(self, code: str) -> str | None: ...
+
+    def pin(self, number: str, pin: str, now_ms: int) -> PinCheck: ...
 
     def refund_owed(self, code: str) -> int | None: ...
 

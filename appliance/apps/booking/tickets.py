@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
 
+from appliance.apps.booking.codes import find_code
 from appliance.apps.booking.dialogue import Dialogue
 from appliance.apps.booking.searching import Searching
 from appliance.apps.booking.states import State, Step
@@ -16,6 +20,7 @@ from appliance.conversation.turn import Effect, Reply
 __all__ = ["Tickets"]
 
 HOUR_MS = 3_600_000
+_PIN: Final = re.compile(r"(?<![A-Za-z0-9])\d{4,8}(?![A-Za-z0-9])")
 
 
 class Tickets(Searching):
@@ -84,12 +89,13 @@ class Tickets(Searching):
         in_time = ticket.departs_at_ms - self.event.now_ms >= self.app.refund_hours * HOUR_MS
         back = ticket.price_santim * self.app.refund_percent // 100 if in_time else 0
         amount = money(back, self.language)
+        wallet = "_wallet" if back and self.look.paid_by(ticket.code) == "telebirr" else ""
         if not sure:
-            self._say("booking.cancel_paid", code=ticket.code, price=amount)
+            self._say(f"booking.cancel_paid{wallet}", code=ticket.code, price=amount)
             return
         args = {"code": ticket.code, "refund_santim": back}
         self.effects.append(Effect(name="booking.cancel", args=args))
-        self._say("booking.cancel_done", code=ticket.code, price=amount)
+        self._say(f"booking.cancel_done{wallet}", code=ticket.code, price=amount)
         self._tell_waiting(ticket)
 
     def _leave_dialogue(self) -> None:
@@ -163,6 +169,8 @@ class Tickets(Searching):
         if not request.code:
             self._say("booking.pay_how")
             return
+        if not self._pin_is_right():
+            return
         ticket = self.look.ticket(request.code, self.event.now_ms)
         if ticket is None:
             self._say("booking.pay_unknown", code=request.code)
@@ -178,6 +186,7 @@ class Tickets(Searching):
             "method": "cash",
             "amount_santim": ticket.price_santim,
             "numbers": list(numbers),
+            "commission_percent": self.app.commission_percent,
         }
         self.effects.append(Effect(name="booking.pay", args=args))
         self._say("booking.pay_done", **self._trip_words(ticket))
@@ -188,12 +197,51 @@ class Tickets(Searching):
 
     def _refund(self, request: Request) -> None:
         """An agent hands the money of a cancelled ticket back."""
+        if not self._pin_is_right():
+            return
         owed = self.look.refund_owed(request.code)
         if owed is None:
             self._say("booking.refund_none", code=request.code)
             return
-        self.effects.append(Effect(name="booking.refunded", args={"code": request.code}))
+        args = {"code": request.code, "amount_santim": owed}
+        self.effects.append(Effect(name="booking.refunded", args=args))
         self._say("booking.refund_done", code=request.code, price=money(owed, self.language))
+
+    def _pin_is_right(self) -> bool:
+        """Whether the agent's PIN stands in the text; says what is wrong with it if not."""
+        found = _PIN.search(self.event.text)
+        if found is None:
+            self._say("booking.pay_how")
+            return False
+        check = self.look.pin(self.event.sender, found[0], self.event.now_ms)
+        if check.state == "right":
+            self.effects.append(Effect(name="agent.right_pin"))
+            return True
+        if check.state == "wrong":
+            self.effects.append(Effect(name="agent.wrong_pin"))
+        until = self._clock_at(check.until_ms)
+        if check.state == "none":
+            self._say("booking.pin_none")
+        elif check.state == "wrong" and check.left:
+            self._say("booking.pin_wrong", left=check.left)
+        else:
+            self._say("booking.pin_locked", until=until)
+        return False
+
+    def _without_pin(self, instead: str = "") -> str:
+        """The text, an agent's without the PIN: beside a code, or in a text about paying."""
+        text = self.event.text
+        about_pay = self.request is not None and self.request.concepts & {"pay", "refund"}
+        if self.event.sender in self.app.agents and (find_code(text) or about_pay):
+            return _PIN.sub(instead, text)
+        return text
+
+    def _hide_pin(self) -> None:
+        """An agent's text is kept without its PIN, whatever became of it."""
+        hidden = self._without_pin("****")
+        if hidden != self.event.text:
+            self.heard = hidden
+            self.effects.append(Effect(name="agent.hide_pin", args={"text": hidden}))
 
     def _check(self, request: Request) -> None:
         """A conductor asks whether a ticket is good; the answer uses it up."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.conversation.receipts import ReceiptErrors, load_wallets
+from appliance.store import ledger
 from appliance.trial import Trial
 
 TODAY = dt.date(2026, 11, 22)
@@ -125,6 +126,34 @@ def test_receipt_with_two_candidates_is_unclear(box: Trial) -> None:
     box.text(ABEBE, "YES")
     assert box.text("127", money(), channel="modem:m0") == []
     assert state(box) == [("b", "held"), ("b", "held"), ("r", "unclear")]
+
+
+def test_receipt_that_comes_late_is_honoured_while_there_are_seats(box: Trial) -> None:
+    box.pass_time(box.now_ms + 2 * 3_600_000)
+    (reply,) = box.text("127", money(), channel="modem:m0")
+    assert reply.to == ABEBE and reply.text.startswith("TICKET ")
+    assert state(box) == [("b", "paid"), ("r", "matched")]
+    assert ledger.check(box.db) == []
+
+
+def test_receipt_that_comes_when_the_seats_are_gone_is_owed_back(box: Trial) -> None:
+    box.pass_time(box.now_ms + 2 * 3_600_000)
+    box.db.execute("UPDATE departure SET state = 'cancelled'")
+    (reply,) = box.text("127", money(), channel="modem:m0")
+    assert reply.to == ABEBE and "An agent pays it back" in reply.text
+    assert state(box) == [("b", "expired"), ("r", "returned")]
+    assert box.db.execute("SELECT way, state, amount_santim FROM refund").fetchall() == [
+        ("cash", "owed", 89_000)
+    ]
+    assert ledger.balance(box.db, ledger.REFUNDS) == -89_000
+    assert ledger.check(box.db) == []
+
+
+def test_receipt_that_fits_nothing_is_kept_as_money_received(box: Trial) -> None:
+    box.text("127", money(last="9999"), channel="modem:m0")
+    assert ledger.balance(box.db, ledger.RECEIVED) == -89_000
+    assert ledger.balance(box.db, "wallet:telebirr") == 89_000
+    assert ledger.check(box.db) == []
 
 
 def test_person_claims_an_open_receipt_by_its_number_once(box: Trial) -> None:

@@ -12,7 +12,7 @@ from appliance.conversation.dates import clock, day_short
 from appliance.conversation.kit import Kit
 from appliance.conversation.money import money
 from appliance.conversation.phrases import Language
-from appliance.trial import AGENT, Trial
+from appliance.trial import AGENT, AGENT_PIN, Trial
 from firmware_bridge.pdu import segment
 
 SPOKEN = sorted(Kit({}).phrases.languages)
@@ -49,6 +49,8 @@ def samples(language: Language, trial: Trial) -> dict[str, object]:
         "km": 1025,
         "hours": "22.5",
         "name": '"' + "x" * 12 + '"',
+        "url": "https://box.example.com/pay/AB3D5F",
+        "account": "telebirr 0911223344",
         "choices": "LANG EN English, LANG AM Amharic, LANG OM Afaan Oromoo, LANG TI Tigrinya",
     }
 
@@ -82,7 +84,7 @@ def test_booking_of_every_sample_route_fits_its_sms(
             replies = trial.text(person + f"{number:03}", text)
             said += replies
         state = trial.sessions[person + f"{number:03}"]
-        said += trial.text(AGENT, "PAY " + state.data["holds"][0][0])
+        said += trial.text(AGENT, f"PAY {state.data['holds'][0][0]} {AGENT_PIN}")
         for reply in said:
             assert len(segment(reply.text).parts) <= budget, reply.text
         assert state.state == "WAIT_PAYMENT"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from appliance.trial import AGENT, Trial
+from appliance.trial import AGENT, AGENT_PIN, Trial
 
 ABEBE, SARA, HANA = "+251911111111", "+251922222222", "+251933333333"
 LINE = "BOOK ADDIS GONDAR TOMORROW 1 AT 04:30"
@@ -84,5 +84,5 @@ def test_agent_pays_late_for_moved_seats_and_the_ticket_names_the_new_ones(
     trial.pass_time(trial.now_ms + 31 * 60_000)
     trial.text(SARA, "BOOK ADDIS GONDAR TOMORROW 1")
     trial.text(SARA, "YES")
-    _, ticket = trial.text(AGENT, f"PAY {code}")
+    _, ticket = trial.text(AGENT, f"PAY {code} {AGENT_PIN}")
     assert (ticket.to == ABEBE and "Seats 2." in ticket.text) or "Seat 2." in ticket.text
