@@ -15,6 +15,7 @@ from typing import Final
 
 from appliance.message import Lane
 from appliance.outbound.balance import BalanceRule
+from appliance.outbound.lanes import LANES
 
 __all__ = ["ALARM_SHARE", "PERIODS", "Limits", "Pace", "QuietHours", "TokenBucket", "period_start_ms"]
 
@@ -128,6 +129,20 @@ class Pace:
             if self._count(period, now_ms) + segments > limit:
                 return f"its {period}'s {limit} segments are used up"
         return ""
+
+    def closed(self, now_ms: int) -> frozenset[str]:
+        """Lanes that have had all they may use of the hour, day or month; what is left is for the others."""
+        share = max(
+            (
+                self._count(period, now_ms) / limit
+                for period, limit in self.limits.segments.items()
+                if period != "minute"
+            ),
+            default=0.0,
+        )
+        return frozenset(
+            lane for lane, policy in LANES.items() if policy.ceiling < 1 and share >= policy.ceiling
+        )
 
     def may_write_to(self, recipient: str, now_ms: int) -> bool:
         """Whether this person is one of the distinct recipients that the day allows."""

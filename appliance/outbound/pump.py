@@ -1,9 +1,13 @@
 """The pump of one channel: takes the next message, writes the intent, sends its parts, writes what came.
 
-The radio is the limit, so everything else hides behind it. While a message is on the air the next one
-is claimed; the result of a part is committed while the modem already asks for the next PDU, and the gate
-holds that PDU back until the commit is on disk. So at any moment at most one part of a modem is in doubt,
-which is what `store.outbound.recover` relies on.
+The radio is the limit, so everything else hides behind it. While a part is on the air, what is to be sent
+next is claimed; the result of a part is committed while the modem already asks for the next PDU, and the
+gate holds that PDU back until the commit is on disk. So at any moment at most one part of a modem is in
+doubt, which is what `store.outbound.recover` relies on.
+
+What is claimed stands in a line, in the order that the disk knows too. A message of an urgent lane goes to
+its front, between two parts of a long one: one commit writes its intent and moves the parts that wait
+behind it, and no part is begun while that commit is under way.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ import contextlib
 import logging
 import random
 import sqlite3
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from appliance.channels.channel import Channel, Doubt, NotSent, Refused, Sent
+from appliance.message import Lane, OutboundState
 from appliance.outbound.allowance import PERIODS, Pace, period_start_ms
 from appliance.outbound.lanes import Lanes
 from appliance.outbound.policy import Action, next_attempt_ms
@@ -26,7 +32,7 @@ from appliance.store import allowance
 from appliance.store import outbound as ops
 from appliance.store import provider as provider_ops
 from appliance.store.errors import StoreClosed, StoreError
-from appliance.store.outbound import Change, Claim, PartResult, QueuedRow, QueueKey
+from appliance.store.outbound import Change, Claim, PartKey, PartResult, QueuedRow, QueueKey
 
 if TYPE_CHECKING:
     from appliance.store.writer import Writer
@@ -35,7 +41,10 @@ __all__ = ["Elsewhere", "Pump", "PumpContext"]
 
 log = logging.getLogger(__name__)
 
-TURN_STEP: Final = 1_000  # room before a claimed message for the urgent ones that overtake it
+_WAITED_FOR: Final = frozenset({Lane.OTP, Lane.REPLY})  # somebody looks at the handset meanwhile
+YIELD_AFTER: Final = 2  # parts of a long message of these lanes, then another of its own lane may pass
+LEVEL_MOST: Final = 3  # messages of one lane that are sent by turns; each more would finish all of them later
+CLAIM_PATIENCE_S: Final = 1.0  # for the commit of a claim that was under way when the box was stopped
 GATE_PATIENCE_S: Final = 8.0  # a modem waits at its prompt about this long
 DISK_PAUSE_S: Final = 1.0
 ILL_PAUSE_S: Final = 30.0  # after the network said that it is the SIM that is refused
@@ -93,9 +102,16 @@ class PumpContext:
 
 @dataclass(slots=True)
 class Claimed:
+    """A message that is the channel's. left: its parts, from 1, that are still to be given to the channel.
+
+    given: parts given since it was last passed by another of its lane. begun: whether any part was.
+    """
+
     row: QueuedRow
     claim: Claim
-    turn: int
+    left: deque[int]
+    given: int = 0
+    begun: bool = False
 
 
 class Pump:
@@ -106,63 +122,77 @@ class Pump:
         self.pace = pace
         self.on_air: Claim | None = None
         self._context = context
-        self._turn = 0
+        self._line: list[Claimed] = []  # in the order of sending, as on disk
+        self._lined = asyncio.Event()  # something came to the line, or nothing will
+        self._order = asyncio.Lock()  # held while a claim is written: the line is about to change
+        self._given: PartKey | None = None  # the part that the channel was given last
         self._result: asyncio.Task[Any] | None = None
-        self._ill_until: float | None = None
+        self._rest_until: float | None = None
         self._stopping = False
         self.work = asyncio.Event()  # set whenever there may be something to take
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     async def run(self) -> None:
-        upcoming: asyncio.Task[Claimed] | None = None
+        self._ended.clear()
+        claiming = asyncio.create_task(self._keep_line(), name=f"claim {self.channel.name}")
+        claiming.add_done_callback(lambda task: self._lined.set())
         try:
             while not self._stopping:
-                if upcoming is None:
-                    upcoming = asyncio.create_task(self._claim_next(), name=f"claim {self.channel.name}")
-                claimed = await upcoming
-                await self._keep_pace()
-                urgent = await self._overtake(claimed)
-                if urgent is not None:
-                    await self._transmit(urgent)
-                    await self._keep_pace()
-                # Until here `upcoming` still holds it, so that stopping gives it back.
-                upcoming = asyncio.create_task(self._claim_next(), name=f"claim {self.channel.name}")
-                await self._transmit(claimed)
+                async with self._order:
+                    head = self._line[0] if self._line else None
+                if head is None:
+                    if claiming.done():
+                        return claiming.result()
+                    self._lined.clear()
+                    await self._lined.wait()
+                elif not head.begun and (wait_s := self._wait_s()) > 0:
+                    self._lined.clear()  # and look again: it may be passed meanwhile
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait_s):
+                            await self._lined.wait()
+                else:
+                    await self._send_part(head)
         finally:
             self._idle.set()
-            if upcoming is not None:
-                await self._give_back(upcoming)
+            await self._give_back(claiming)
+            self._ended.set()
 
     async def stop(self, patience_s: float) -> None:
         """Take nothing new and wait up to `patience_s` for the part on the air and its commit."""
         self._stopping = True
+        self._lined.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 await self._idle.wait()
                 if self._result is not None:
                     await asyncio.shield(self._result)
+                await self._ended.wait()
 
-    async def _give_back(self, upcoming: asyncio.Task[Claimed]) -> None:
-        """A message claimed ahead goes back to its queue, or the next start would have to doubt it."""
-        if not upcoming.done():
-            upcoming.cancel()
-        with contextlib.suppress(asyncio.CancelledError, StoreError):
-            claimed = await upcoming
-            await self._context.writer.run(
-                ops.release, claimed.claim.outbound_id, self._context.clock_ms(), "the box was stopped"
-            )
+    async def _give_back(self, claiming: asyncio.Task[None]) -> None:
+        """What was claimed goes back to its queue, or the next start would have to doubt it.
 
-    async def _overtake(self, claimed: Claimed) -> Claimed | None:
-        """What has become more urgent than the message that was claimed ahead goes first."""
-        lanes, channel = self._context.lanes, self.channel
-        if self._turn + 1 < claimed.turn and lanes.waits_above(claimed.claim.lane, channel.routes):
-            row = self._take()
-            if row is not None:
-                return await self._claim(row, self._turn + 1)
-        return None
+        A message of which some parts are sent goes back too, with the rest of them, unless the disk does not
+        take the result of its last one.
+        """
+        claiming.cancel()
+        await asyncio.wait((claiming,), timeout=2 * CLAIM_PATIENCE_S)
+        if self._result is not None:
+            await asyncio.wait((self._result,), timeout=CLAIM_PATIENCE_S)
+            if not self._result.done():
+                return
+        for claimed in self._line:
+            with contextlib.suppress(StoreError):
+                await self._context.writer.run(
+                    ops.release, claimed.claim.outbound_id, self._context.clock_ms(), "the box was stopped"
+                )
+            self._finish_with(claimed.row, None, due_ms=self._context.clock_ms())
+        self._line.clear()
 
-    async def _claim_next(self) -> Claimed:
+    async def _keep_line(self) -> None:
+        """Claim one message behind the part on the air, and in front of the line what is more urgent."""
         context, name = self._context, self.channel.name
         try:
             while True:
@@ -172,39 +202,77 @@ class Pump:
                 await self._get_well()
                 self.work.clear()
                 await context.refill()
-                row = None
-                if self.on_air is None or not context.idle:
-                    row = self._take()
-                if row is None:
-                    if self.on_air is None:
+                async with self._order:
+                    found = await self._claim_next()
+                if not found:
+                    if self.on_air is None and not self._line:
                         context.idle.add(name)
                     await self.work.wait()
-                    continue
                 self._no_longer_idle()
-                claimed = await self._claim(row, self._turn + TURN_STEP)
-                if claimed is not None:
-                    return claimed
         finally:
             self._no_longer_idle()
 
-    def _take(self) -> QueuedRow | None:
-        """The next message that the hour and this channel's allowance let through."""
+    async def _claim_next(self) -> bool:
+        """Take the message that belongs in the line now and write its intent; False if there is none."""
+        context, line = self._context, self._line
+        if line:
+            head = line[0]
+            lane = head.claim.lane
+            turns = sum(each.claim.lane == lane for each in line)
+            level = lane in _WAITED_FOR and head.given >= YIELD_AFTER and turns < LEVEL_MOST
+            ahead = context.lanes.ahead_of(lane, self.channel.routes, level=level)
+            if ahead and context.idle:
+                await asyncio.sleep(0)  # who has nothing to do was woken too, and interrupts nobody
+            row = self._take(ahead) if ahead else None
+        elif self.on_air is not None and context.idle:
+            row = None  # a channel that has nothing to do can send it at once
+        else:
+            row = self._take()
+        if row is None:
+            return False
+        self._no_longer_idle()
+        next_after: PartKey | None = None
+        if line:
+            # What is moved on must be unsent for certain, so only the newest part may lack its result.
+            if self._result is not None:
+                await asyncio.shield(self._result)
+            next_after = self._given or (0, 0, 0)
+            if line[0].claim.lane == row.key.lane:
+                line[0].given = 0
+        claiming = asyncio.ensure_future(self._claim(row, next_after))
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The intent may be on disk already: who ends the pump gives back what stands in the line.
+            await asyncio.wait((claiming,), timeout=CLAIM_PATIENCE_S)
+            if claiming.done() and not claiming.cancelled() and claiming.exception() is None:
+                line.extend(filter(None, (claiming.result(),)))
+            raise
+        if claimed is not None:
+            line.insert(0, claimed)
+            self._lined.set()
+        return True
+
+    def _take(self, only: frozenset[str] | None = None) -> QueuedRow | None:
+        """The next message that the hour and this channel's allowance let through. only: of these lanes."""
         context, pace = self._context, self.pace
         now_ms = context.clock_ms()
-        if pace.counts and pace.used_up(now_ms):
-            return None
+        closed = context.closed()
+        if pace.counts:
+            if pace.used_up(now_ms):
+                return None
+            closed |= pace.closed(now_ms)
         return context.lanes.take(
             self.channel.routes,
             self.channel.name,
-            context.closed(),
+            closed,
             (lambda number: pace.may_write_to(number, now_ms)) if pace.counts else None,
+            only,
         )
 
-    async def _keep_pace(self) -> None:
-        """Wait for what the rate and the pause between two messages ask."""
-        loop = asyncio.get_running_loop()
-        while (left_s := self.pace.wait_s(loop.time())) > 0:  # noqa: ASYNC110  a time is awaited, no event
-            await asyncio.sleep(left_s)
+    def _wait_s(self) -> float:
+        """How long the rate and the pause between two messages ask to wait with a new one."""
+        return self.pace.wait_s(asyncio.get_running_loop().time())
 
     def _no_longer_idle(self) -> None:
         idle, name = self._context.idle, self.channel.name
@@ -213,7 +281,11 @@ class Pump:
             if not idle:
                 self._context.wake()  # those that held back on our account may claim ahead again
 
-    async def _claim(self, row: QueuedRow, turn: int) -> Claimed | None:
+    async def _claim(self, row: QueuedRow, next_after: PartKey | None = None) -> Claimed | None:
+        """Write the intent to send; None if it cannot be, or the message is no longer to be sent.
+
+        next_after: the part to go right behind, before what waits on this channel already.
+        """
         context = self._context
         try:
             claim = await context.writer.run(
@@ -223,7 +295,7 @@ class Pump:
                     channel=self.channel.name,
                     now_ms=context.clock_ms(),
                     modem=self.channel.identity or None,
-                    turn=turn,
+                    next_after=next_after,
                     count_parts=self.channel.count_parts,
                 )
             )
@@ -236,39 +308,62 @@ class Pump:
             )
             context.lanes.done(row)
             context.lanes.schedule(row.key, context.clock_ms())
-            await asyncio.sleep(DISK_PAUSE_S)
+            self._rest(DISK_PAUSE_S)
             return None
-        if claim is None:
+        if not isinstance(claim, Claim):
             context.lanes.done(row)
-            context.on_changes([Change(row.id, "", "")])
+            context.on_changes(claim)
             return None
         context.on_changes([Change(row.id, "sending", "")])
-        parts = self.channel.count_parts(claim.text) - len(claim.done)
-        self.pace.spend(claim.recipient, parts, context.clock_ms())
-        return Claimed(row, claim, turn)
+        parts = self.channel.count_parts(claim.text)
+        left = deque(number for number in range(1, parts + 1) if number not in claim.done)
+        self.pace.spend(claim.recipient, len(left), context.clock_ms())
+        return Claimed(row, claim, left)
 
-    async def _transmit(self, claimed: Claimed) -> None:
-        """Send every part that is still to be sent; returns once the last answer is known."""
-        self._turn = claimed.turn
-        self.pace.take(asyncio.get_running_loop().time())
+    async def _send_part(self, claimed: Claimed) -> None:
+        """Send the next part of the message at the front of the line; returns once its answer is known."""
+        loop, line, claim = asyncio.get_running_loop(), self._line, claimed.claim
+        if not claimed.left:
+            line.remove(claimed)  # every part went out in an earlier attempt
+            sent = self._record(
+                ops.settle_whole, claim.outbound_id, OutboundState.SENT, self._context.clock_ms(), ""
+            )
+            self._finish_with(claimed.row, sent)
+            return
+        if claimed.begun:
+            self._context.lanes.charge(claim.lane, 1)
+        else:
+            self.pace.take(loop.time())
+        sequence = claimed.left.popleft()
+        claimed.begun = True
+        claimed.given += 1
+        if not claimed.left:
+            line.remove(claimed)
+        self._given = (claim.outbound_id, sequence, claim.attempt)
         self._idle.clear()
-        self.on_air = claim = claimed.claim
+        self.on_air = claim
+        self.work.set()  # the next one may be claimed
         try:
-            for sequence in range(1, self.channel.count_parts(claim.text) + 1):
-                if sequence in claim.done:
-                    continue
-                last = not await self._send_part(claimed, sequence)
-                if last:
-                    return
-            self._finish_with(claimed.row, self._result)
+            went = await self._give_part(claimed, sequence)
+        except BaseException:
+            if claimed in line:  # its fate is open: the next start doubts it, or the sweeper
+                line.remove(claimed)
+            self._context.lanes.done(claimed.row)
+            raise
         finally:
             self.on_air = None
-            self.pace.ended(asyncio.get_running_loop().time())
             self.work.set()
             self._idle.set()
+        if not went:
+            if claimed in line:
+                line.remove(claimed)
+        elif not claimed.left:
+            self._finish_with(claimed.row, self._result)
+        if not went or not claimed.left:
+            self.pace.ended(loop.time())
 
-    async def _send_part(self, claimed: Claimed, sequence: int) -> bool:
-        """Send one part and start the commit of its result; False when the message stops here."""
+    async def _give_part(self, claimed: Claimed, sequence: int) -> bool:
+        """Give one part to the channel and commit what becomes of it; False when the message stops here."""
         claim, context = claimed.claim, self._context
         try:
             outcome = await self.channel.send(claim, sequence, self._gate)
@@ -302,7 +397,7 @@ class Pump:
             case Refused():
                 self._unspend(claim, sequence)
                 if outcome.action is Action.ROUTE_DOWN:
-                    self._ill_until = asyncio.get_running_loop().time() + ILL_PAUSE_S
+                    self._rest(ILL_PAUSE_S)
                 self._refused(claimed, outcome, result(outcome="refused", reason=outcome.reason))
         return False
 
@@ -415,9 +510,13 @@ class Pump:
         else:
             task.add_done_callback(settled)
 
+    def _rest(self, seconds: float) -> None:
+        """Take nothing for a while: the network refuses this SIM, or the disk what we write."""
+        self._rest_until = max(self._rest_until or 0.0, asyncio.get_running_loop().time() + seconds)
+
     async def _get_well(self) -> None:
-        if self._ill_until is not None:
-            left_s = self._ill_until - asyncio.get_running_loop().time()
-            self._ill_until = None
+        if self._rest_until is not None:
+            left_s = self._rest_until - asyncio.get_running_loop().time()
+            self._rest_until = None
             if left_s > 0:
                 await asyncio.sleep(left_s)

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
 
 from appliance.channels.channel import Doubt, NotSent, Outcome, Refused, Sent
 from appliance.message import OutboundState
-from appliance.outbound.pump import NOT_SENT_PAUSE_S, Claimed, Pump
+from appliance.outbound.pump import CLAIM_PATIENCE_S, NOT_SENT_PAUSE_S, Claimed, Pump
 from appliance.store import outbound as ops
 from appliance.store import provider as provider_ops
 from appliance.store.errors import StoreError
 from appliance.store.outbound import PartResult
 
 __all__ = ["WholePump"]
-
-CLAIM_PATIENCE_S: Final = 1.0  # for the commit of a claim that was under way when the box was stopped
 
 
 class WholePump(Pump):
@@ -33,7 +30,7 @@ class WholePump(Pump):
     async def _one(self) -> bool:
         """Send the next message; False when the box is stopping."""
         try:
-            claimed = await self._claim_next()
+            claimed = await self._claim_one()
             if self._stopping:
                 await self._put_back(claimed)
                 return False
@@ -42,16 +39,19 @@ class WholePump(Pump):
         finally:
             self._idle.set()
 
-    async def _claim_next(self) -> Claimed:
+    async def _claim_one(self) -> Claimed:
         context = self._context
         while True:
             if not self.channel.ready:
                 await self.channel.wait_ready()
-            await self._keep_pace()
+            await self._get_well()
+            if (wait_s := self._wait_s()) > 0:
+                await asyncio.sleep(wait_s)
+                continue
             self.work.clear()
             await context.refill()
             # Another pump of this channel may have been quicker while the window was filled.
-            if not self.channel.ready or self.pace.wait_s(asyncio.get_running_loop().time()) > 0:
+            if not self.channel.ready or self._wait_s() > 0:
                 continue
             row = self._take()
             if row is None:
@@ -59,7 +59,7 @@ class WholePump(Pump):
                 continue
             self.pace.take(asyncio.get_running_loop().time())
             self._idle.clear()  # from the intent to its end `stop` waits for it
-            claiming = asyncio.ensure_future(self._claim(row, 0))
+            claiming = asyncio.ensure_future(self._claim(row))
             try:
                 claimed = await asyncio.shield(claiming)
             except asyncio.CancelledError:

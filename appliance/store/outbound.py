@@ -20,6 +20,7 @@ from appliance.store.status_reports import adopt_orphan
 __all__ = [
     "Change",
     "Claim",
+    "PartKey",
     "PartResult",
     "QueueKey",
     "QueuedRow",
@@ -73,6 +74,10 @@ class QueuedRow(NamedTuple):
     id: int
     recipient: str
     key: QueueKey
+
+
+PartKey = tuple[int, int, int]
+"""outbound_id, sequence and attempt of one SMS-SUBMIT."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,12 +204,13 @@ def claim(
     channel: str,
     now_ms: int,
     modem: str | None = None,
-    turn: int = 0,
+    next_after: PartKey | None = None,
     count_parts: Callable[[str], int] = lambda text: 1,
-) -> Claim | None:
-    """Write the intent to send; None if the message is no longer to be sent (it says why in its row).
+) -> Claim | list[Change]:
+    """Write the intent to send; what changed instead if the message is no longer to be sent.
 
-    modem, turn: for a modem, the SIM the parts will go through and their place in its order.
+    modem: the SIM the parts will go through, behind all that is claimed for it already. next_after: the part
+    that SIM was given last; the parts go right behind it, before the rest of its message and all others.
     count_parts: how many parts the channel makes of a text. Consent is looked at here, not only when the
     message was made, because an opt-out must reach what was queued before it.
     """
@@ -214,14 +220,14 @@ def claim(
         (outbound_id,),
     ).fetchone()
     if row is None or row[9] != OutboundState.QUEUED:
-        return None
+        return []
     recipient, text, lane, client_id, attempts, want_report, doubted, expires, route, _ = row
     if expires is not None and expires <= now_ms:
-        move(db, outbound_id, OutboundState.EXPIRED, now_ms, "its validity ended before it could be sent")
-        return None
+        return move(
+            db, outbound_id, OutboundState.EXPIRED, now_ms, "its validity ended before it could be sent"
+        )
     if lane in (Lane.NORMAL, Lane.BULK) and _opted_out(db, recipient):
-        move(db, outbound_id, OutboundState.FAILED, now_ms, "the recipient opted out")
-        return None
+        return move(db, outbound_id, OutboundState.FAILED, now_ms, "the recipient opted out")
     attempt = attempts + 1
     parts = count_parts(text)
     done = frozenset(
@@ -237,6 +243,7 @@ def claim(
         (channel, attempt, parts, now_ms + LEASE_MS, outbound_id),
     )
     if modem is not None:
+        turn = _last_turn(db, modem) if next_after is None else _make_way(db, modem, next_after, now_ms)
         db.executemany(
             "INSERT INTO outbound_part (outbound_id, sequence, attempt, turn, state, modem, recipient)"
             " VALUES (?, ?, ?, ?, 'sending', ?, ?)",
@@ -261,6 +268,36 @@ def claim(
         route=route,
         refused_by=refused_by(db, outbound_id) if attempts else frozenset(),
     )
+
+
+def _last_turn(db: sqlite3.Connection, modem: str) -> int:
+    """The place behind everything that is open on a modem; of what is closed the order tells nothing."""
+    row = db.execute(
+        "SELECT max(turn) FROM outbound_part WHERE modem = ? AND state IN ('sending', 'uncertain')", (modem,)
+    ).fetchone()
+    return int(row[0] or 0) + 1
+
+
+def _make_way(db: sqlite3.Connection, modem: str, given: PartKey, now_ms: int) -> int:
+    """Move all that a modem is still to send one place on, and return the place this leaves.
+
+    `given` stays: it may be on the air, or its result not on disk yet, so it is what a crash would leave in
+    doubt. Those who wait longer for it keep their lease meanwhile.
+    """
+    later = (
+        "modem = ? AND state IN ('sending', 'uncertain') AND state = 'sending'"
+        " AND (outbound_id, sequence, attempt) <> (?, ?, ?)"
+    )
+    first = db.execute(f"SELECT min(turn) FROM outbound_part WHERE {later}", (modem, *given)).fetchone()[0]
+    if first is None:
+        return _last_turn(db, modem)
+    db.execute(
+        "UPDATE outbound SET deadline_ms = ? WHERE id IN"
+        f" (SELECT outbound_id FROM outbound_part WHERE {later})",
+        (now_ms + LEASE_MS, modem, *given),
+    )
+    db.execute(f"UPDATE outbound_part SET turn = turn + 2 WHERE {later}", (modem, *given))
+    return int(first) + 1
 
 
 def release(db: sqlite3.Connection, outbound_id: int, now_ms: int, reason: str) -> list[Change]:

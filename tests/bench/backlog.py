@@ -81,9 +81,9 @@ class Queue:
             assert row is not None, "the backlog is used up"
             self.turn += 1
             db.execute("BEGIN")
-            claim = ops.claim(db, row.id, channel=MODEM, now_ms=NOW, modem=MODEM, turn=self.turn)
+            claim = ops.claim(db, row.id, channel=MODEM, now_ms=NOW, modem=MODEM)
             db.execute("COMMIT")
-            assert claim is not None
+            assert isinstance(claim, ops.Claim)
             db.execute("BEGIN")
             sent = PartResult(
                 outbound_id=row.id, sequence=1, attempt=1, outcome="sent", tp_mr=self.turn % 256

@@ -149,6 +149,86 @@ async def test_otp_overtakes_bulk_that_was_claimed_ahead(box: Box) -> None:
     assert [text for text, _, _ in channel.given] == ["bulk 0", "code 1234", "bulk 1", "bulk 2"]
 
 
+async def test_otp_passes_between_two_parts_of_a_long_message(box: Box) -> None:
+    channel = ScriptedChannel()
+    channel.count_parts = lambda text: 24 if text == "long" else 1  # type: ignore[method-assign]
+    channel.air = asyncio.Semaphore(0)
+    box.service.add(channel)
+    await box.put("long", Lane.BULK, to=1)
+    ahead = await box.put("ahead", Lane.BULK, to=2)
+    channel.air.release()
+    await box.until(lambda: len(channel.given) == 2)  # part 2 of 24 is on the air
+    otp = await box.put("code 1234", Lane.OTP, to=9)
+    await box.until(lambda: box.states[otp][-1] == "sending")  # while part 2 is on the air
+    for _ in range(30):
+        channel.air.release()
+    await box.until_state(ahead, "sent")
+    assert [(text, part) for text, part, _ in channel.given[:4]] == [
+        ("long", 1),
+        ("long", 2),
+        ("code 1234", 1),
+        ("long", 3),
+    ]
+    assert [part for text, part, _ in channel.given if text == "long"] == list(range(1, 25))
+    turns = await box.store.reader.run(
+        lambda db: db.execute(
+            "SELECT text, sequence, attempt FROM outbound_part JOIN outbound ON id = outbound_id"
+            " ORDER BY turn, sequence"
+        ).fetchall()
+    )
+    assert [tuple(each) for each in turns] == channel.given
+
+
+async def test_reply_passes_a_long_one_of_its_own_lane_after_two_parts(box: Box) -> None:
+    channel = ScriptedChannel()
+    channel.count_parts = lambda text: 6 if text == "long" else 1  # type: ignore[method-assign]
+    channel.air = asyncio.Semaphore(0)
+    box.service.add(channel)
+    long = await box.put("long", to=1)
+    await box.until(lambda: len(channel.given) == 1)
+    short = [await box.put(f"short {number}", to=2 + number) for number in range(2)]
+    channel.air.release()
+    for number in (0, 1):
+        await box.until(lambda: box.states[short[number]][-1] == "sending")  # noqa: B023
+        for _ in range(3):
+            channel.air.release()
+    for _ in range(10):
+        channel.air.release()
+    await box.until_state(long, "sent")
+    given = [text for text, _, _ in channel.given]
+    assert given == ["long", "long", "short 0", "long", "long", "short 1", "long", "long"]
+
+
+async def test_stop_between_two_parts_gives_the_rest_back_without_doubt(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path)
+    service = OutboundService(store, lambda: NOW, seed=1)
+    await service.start()
+    box = Box(store, service, [NOW])
+    channel = ScriptedChannel(parts=5)
+    channel.air = asyncio.Semaphore(0)
+    service.add(channel)
+    long = await box.put("long", to=1)
+    await box.until(lambda: len(channel.given) == 1)
+    channel.air.release()
+    await box.until(lambda: len(channel.given) == 2)
+    stopping = asyncio.create_task(service.stop(5))
+    await asyncio.sleep(0)
+    channel.air.release()
+    await stopping
+    rows = await store.reader.run(
+        lambda db: db.execute("SELECT sequence, state FROM outbound_part ORDER BY sequence").fetchall()
+    )
+    assert [tuple(row) for row in rows] == [(1, "sent"), (2, "sent")]
+    again = OutboundService(store, lambda: NOW, seed=1)
+    await again.start()
+    channel.air = asyncio.Semaphore(100)
+    again.add(channel)
+    await box.until_state(long, "sent")
+    assert [part for _, part, _ in channel.given] == [1, 2, 3, 4, 5]
+    await again.stop(1)
+    await store.close()
+
+
 async def test_two_modems_share_the_queue_and_one_person_waits_for_himself(box: Box) -> None:
     first, second = ScriptedChannel("modem:gsm0"), ScriptedChannel("modem:gsm1")
     first.air = second.air = asyncio.Semaphore(0)

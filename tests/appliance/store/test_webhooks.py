@@ -146,7 +146,7 @@ def test_states_of_a_clients_message_are_told_in_order(db: sqlite3.Connection) -
         (mine,),
     )
     for number in (mine, boxes):
-        outbound.claim(db, number, channel="modem:a", now_ms=NOW, modem="sim", turn=number)
+        outbound.claim(db, number, channel="modem:a", now_ms=NOW, modem="sim")
         sent = outbound.PartResult(outbound_id=number, sequence=1, attempt=1, outcome="sent", tp_mr=number)
         outbound.settle_part(db, sent, NOW)
         status_reports.report(db, "sim", number, "+251911223344", 0, NOW)
