@@ -72,7 +72,8 @@ class Worker:
         module, _, name = factory.partition(":")
         self._shell: Shell = getattr(importlib.import_module(module), name)(settings)
         self._db = connect_reader(database)
-        self._looks: dict[str, Any] = _open_looks(database)
+        self._looks: dict[str, Any] = _looks_on(self._db)
+        self._reading = False  # a snapshot of the database is open
         self._reader = FrameReader(to_worker)
         self._jobs: deque[Job] = deque()
         self._bodies: dict[str, bytes] = {}  # sessions of the jobs at hand, as they are on disk; b"": none
@@ -116,6 +117,7 @@ class Worker:
             return Outcome(job.token, error=f"the app raised {type(error).__name__} at {at}")
 
     def _run(self, job: Job) -> Outcome:
+        self._begin_reading()
         session = self._session(job.sender)
         if job.kind == "timer" and (session.wake_at_ms is None or session.wake_at_ms > job.now_ms):
             return Outcome(job.token)  # the person wrote in the meantime, and the wake-up is off
@@ -158,14 +160,31 @@ class Worker:
             self._take(message)
         return True
 
+    def _begin_reading(self) -> None:
+        """One snapshot for all turns up to the next answer: a statement by itself costs two locks of the file
+        and, after each commit of the main process, everything that was read before."""
+        if not self._reading:
+            self._db.execute("BEGIN")
+            self._reading = True
+
+    def _end_reading(self) -> None:
+        """Before the answer leaves: what is committed for it has to be seen by the sender's next turn."""
+        if self._reading:
+            self._reading = False
+            self._db.execute("COMMIT")
+
     def _take(self, message: ToWorker) -> None:
         if message.recalled:
             recalled = set(message.recalled)
+            for job in self._jobs:
+                if job.token in recalled:  # run elsewhere: what was read for it will not be true for long
+                    self._bodies.pop(job.sender, None)
             self._jobs = deque(job for job in self._jobs if job.token not in recalled)
         self._jobs.extend(message.jobs)
         if len(message.jobs) > 1:
             # One statement for the frame. Nobody else handles these senders until we have answered.
             try:
+                self._begin_reading()
                 self._bodies.update(bodies_of(self._db, [job.sender for job in message.jobs]))
             except sqlite3.Error:
                 self._bodies.clear()  # each turn tries for itself, and says what is wrong
@@ -176,6 +195,7 @@ class Worker:
         return session or Session(sender=sender)
 
     def _flush(self, busy_s: float) -> None:
+        self._end_reading()
         outcomes, self._outcomes = self._outcomes, []
         rss = 0
         if self._turns >= self._rss_due:
@@ -187,15 +207,16 @@ class Worker:
         self._connection.sendall(encode(results))
 
     def _reopen(self) -> None:
+        self._reading = False
         try:
             self._db.close()
             self._db = connect_reader(self._path)
-            self._looks = _open_looks(self._path)
+            self._looks = _looks_on(self._db)
         except sqlite3.Error:
             logger.exception("the database cannot be opened for reading")
 
 
-def _open_looks(database: Path) -> dict[str, Any]:
+def _looks_on(db: sqlite3.Connection) -> dict[str, Any]:
     """The apps' read-only views; none where no app brings one."""
     try:
         module = importlib.import_module("appliance.store.lookups")
@@ -203,7 +224,7 @@ def _open_looks(database: Path) -> dict[str, Any]:
         if error.name != "appliance.store.lookups":
             raise
         return {}
-    looks: dict[str, Any] = module.open_looks(database)
+    looks: dict[str, Any] = module.looks_on(db)
     return looks
 
 
