@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import hdrs, web
 
+from appliance import faults
 from appliance.channels.provider import Callback, CallbackRefused, OptOut, Provider
 from appliance.store import provider as ops
 from appliance.store.errors import StoreError
@@ -109,6 +110,8 @@ class _Callbacks:
             await self._store.writer.run(ops.opt_out, said.number, said.word, now_ms)
         elif said is not None:
             changes = await self._store.writer.run(ops.provider_report, endpoint.route, said, now_ms)
+            if faults.armed:
+                faults.hit("provider.reported")
             self._on_changes(changes)
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from appliance import faults
 from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
 from appliance.channels.provider import HttpAnswer, HttpRequest, Provider
 from appliance.outbound.breaker import Breaker
@@ -147,6 +148,8 @@ class HttpChannel:
 
     async def _ask(self, claim: Claim, request: HttpRequest) -> Outcome:
         written = _Written()
+        if faults.armed:
+            faults.hit("provider.before_request")
         try:
             async with self._session.request(
                 request.method,
@@ -158,6 +161,8 @@ class HttpChannel:
                 trace_request_ctx=written,
             ) as response:
                 body = await _read(response)
+                if faults.armed:
+                    faults.hit("provider.answered")
                 if body is None:
                     return _oversized(response.status)
                 headers = {name.lower(): value for name, value in response.headers.items()}

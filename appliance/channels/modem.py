@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from appliance import faults
 from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
 from appliance.clock import Clock
 from appliance.message import Inbound, normalise_number
@@ -157,8 +158,13 @@ class ModemChannel:
     async def _send(self, claim: Claim, sequence: int, gate: Gate) -> tuple[Outcome, int | None]:
         """What became of it, and the code of +CMS ERROR where there was one."""
         submit = self._submits(claim)[sequence - 1]
+        if faults.armed:
+            faults.hit("modem.before_submit")
         try:
-            return Sent(tp_mr=await self.modem.send(submit, gate=gate)), None
+            sent = Sent(tp_mr=await self.modem.send(submit, gate=gate))
+            if faults.armed:
+                faults.hit("modem.submitted")
+            return sent, None
         except SendError as error:
             return self._outcome(error), error.code if isinstance(error, CmsError) else None
 
@@ -256,6 +262,8 @@ class ModemInbox:
             natural_key=key,
         )
         await self._store.accept(inbound)
+        if faults.armed:
+            faults.hit("modem.stored")
         if self.channel is not None and self.channel.balance is not None:
             await self.channel.balance.heard(sender, inbound.text)
 
@@ -270,6 +278,8 @@ class ModemInbox:
             report.status,
             self._clock.now_ms(),
         )
+        if faults.armed:
+            faults.hit("modem.reported")
         self._on_changes(changes)
         if self.channel is not None and (group := report.status & 0x60) != 0x20:  # 0x20: still being tried
             self.channel.reported(report.recipient.digits, delivered=group == 0)

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from appliance import faults
 from appliance.gateway import templates
 from appliance.gateway.service import MAX_VALIDITY_S, Denied, Gateway, ItemError, SendRequest
 from appliance.store import campaigns as ops
@@ -121,7 +122,11 @@ class CampaignService:
             await gateway.store.writer.run(ops.put_off, due.id, now_ms + PUT_OFF_MS)
             return
         part = Slice(due.id, due.after_contact, entries, len(members) <= size, 60_000 / due.per_minute)
+        if faults.armed:
+            faults.hit("campaign.before_slice")
         done = await gateway.store.writer.run(ops.commit_slice, part, now_ms)
+        if faults.armed:
+            faults.hit("campaign.slice")
         gateway.offer([placed.row for placed in done.placed])
         if done.state not in ("running", ""):
             log.info("campaign %d is %s", due.id, done.state)

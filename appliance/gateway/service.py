@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from appliance import faults
 from appliance.gateway import templates
 from appliance.gateway.inbound import ClientInbound
 from appliance.gateway.keys import allows_address, key_id, proves
@@ -399,6 +400,8 @@ class Gateway:
                 self._running.discard(running)
         if isinstance(result, Answer):
             return self._again(result, digest)
+        if faults.armed:
+            faults.hit("gateway.queued")
         now_ms = self.clock_ms()
         due = [
             placed.row

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from appliance import faults
 from appliance.store import webhooks as ops
 from appliance.store.errors import StoreClosed, StoreError
 from appliance.store.webhooks import Attempt, Due
@@ -172,7 +173,11 @@ class WebhookService:
             await asyncio.gather(*(self._deliver(each) for each in due))
 
     async def _deliver(self, due: Due) -> None:
+        if faults.armed:
+            faults.hit("webhook.before_post")
         status, reason, retry_after_ms = await self._post(due)
+        if faults.armed:
+            faults.hit("webhook.posted")
         attempt = Attempt(due.delivery_id, status, reason, retry_after_ms, self._chance.random())
         state = await self._store.writer.run(ops.settle, attempt, self._clock_ms())
         if state == "dead":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from appliance import faults
 from appliance.channels.channel import Channel
 from appliance.message import Lane, Outbound
 from appliance.outbound.allowance import Limits, Pace, QuietHours
@@ -84,6 +85,8 @@ class OutboundService:
     async def start(self) -> None:
         self.publish(await self._store.writer.run(ops.recover, self._clock_ms()))
         await self._reconcile()
+        if faults.armed:
+            faults.hit("outbound.recovered")
         self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="outbound sweeper")
 
     async def stop(self, patience_s: float) -> None:
@@ -260,6 +263,8 @@ def _lane_counts(db: sqlite3.Connection, now_ms: int) -> list[dict[str, Any]]:
     lanes: dict[str, dict[str, Any]] = {
         lane: {"lane": str(lane), "queued": 0, "oldest_ms": None, "sending": 0} for lane in Lane
     }
+                if faults.armed:
+                    faults.hit("outbound.swept")
     for key, _ in ops.active_keys(db):
         lane = lanes[key.lane]
         count, oldest = db.execute(
