@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from appliance.control import ControlError, Handler
+from appliance.dialler import Dialler
+from appliance.gateway.service import Denied
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.outbound.routing import NoRoute
 from appliance.store import views
@@ -35,6 +37,7 @@ class Console:
         store: Store,
         outbound: OutboundService,
         modems: Sequence[Modem],
+        dialler: Dialler,
         region: str,
         timezone_minutes: int,
         state: Callable[[], dict[str, Any]],
@@ -43,6 +46,7 @@ class Console:
         self._store = store
         self._outbound = outbound
         self._modems = modems
+        self._dialler = dialler
         self._region = region
         self._timezone_minutes = timezone_minutes
         self._state = state
@@ -111,12 +115,17 @@ class Console:
         code, replies = request.get("code"), request.get("replies", [])
         if not isinstance(code, str) or not isinstance(replies, list):
             raise ControlError('ussd wants "code" and, for a menu, "replies"')
-        modem = self._named_modem(request.get("modem"))
+        name = request.get("modem")
         try:
-            answers = await modem.ussd(code, *map(str, replies), any_code=request.get("any") is True)
-        except BridgeError as error:
-            raise ControlError(f"{modem.name}: {error}") from error
-        return {"answers": [_plain(answer) for answer in answers]}
+            dialled = await self._dialler.dial(
+                None if name is None else str(name),
+                code,
+                [str(reply) for reply in replies],
+                any_code=request.get("any") is True,
+            )
+        except Denied as error:
+            raise ControlError(str(error)) from error
+        return {"answers": [_plain(answer) for answer in dialled.answers]}
 
     async def _balance(self, request: dict[str, Any]) -> dict[str, Any]:
         modem = self._named_modem(request.get("modem"))
@@ -135,11 +144,10 @@ class Console:
 
     def _named_modem(self, name: object) -> Modem:
         """The modem of that name; without a name, the only one there is."""
-        fitting = [modem for modem in self._modems if name in (None, modem.name)]
-        if len(fitting) != 1:
-            known = ", ".join(modem.name for modem in self._modems) or "none is configured"
-            raise ControlError(f"which modem? known: {known}")
-        return fitting[0]
+        try:
+            return self._dialler.modem(None if name is None else str(name))
+        except Denied as error:
+            raise ControlError(str(error)) from error
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from appliance.control import ControlError, ControlSocket
 from appliance.conversation.phrases import PhraseErrors
 from appliance.conversation.receipts import load_wallets
 from appliance.conversation.shell import Shell
+from appliance.dialler import Dialler
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit, StartRefused
 from appliance.gateway.campaigns import CampaignService
@@ -63,6 +64,7 @@ class Appliance:
         self.clock_ms = self.clock.now_ms
         self.address = ""  # where the page answers, once started
         self.modems: list[Modem] = []
+        self.dialler = Dialler(self.modems)
         self._modem_tasks: list[asyncio.Task[None]] = []
         self._undo = contextlib.AsyncExitStack()
         self.page_lanes: dict[str, Any] = {}
@@ -139,6 +141,7 @@ class Appliance:
             store=store,
             outbound=self.outbound,
             modems=self.modems,
+            dialler=self.dialler,
             region=config.conversation.region,
             timezone_minutes=zone,
             state=self._state,
@@ -212,6 +215,7 @@ class Appliance:
             private_webhooks=config.gateway.webhooks_private,
         )
         self.gateway.hear(self._shell.opts)
+        self.gateway.dial = self.dialler.dial
         tidy = asyncio.create_task(self.gateway.tidy(), name="gateway tidy")
         self._undo.callback(tidy.cancel)
         campaigns = CampaignService(self.gateway, trusted=lambda: self.clock.trusted)

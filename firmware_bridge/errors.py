@@ -16,6 +16,7 @@ __all__ = [
     "AtError",
     "AtTimeout",
     "BadMessage",
+    "BadUssd",
     "BridgeError",
     "CmeError",
     "CmsError",
@@ -33,6 +34,8 @@ __all__ = [
     "UnsafeArgument",
     "UsageError",
     "UssdError",
+    "UssdNotAllowed",
+    "UssdTimeout",
 ]
 
 
@@ -302,3 +305,17 @@ class PinRefused(BridgeError):
 
 class UssdError(BridgeError):
     """A USSD request was refused by us, by the modem or by the network."""
+
+
+class BadUssd(UssdError):
+    """It is no USSD code, or there are too many replies: nothing was dialled."""
+
+
+class UssdNotAllowed(UssdError):
+    """The code is not on the modem's list: nothing was dialled."""
+
+
+class UssdTimeout(UssdError):
+    """It was dialled, and modem or network gave no answer in time."""
+
+    transient = True

@@ -23,6 +23,7 @@ from firmware_bridge.errors import (
     AtError,
     AtTimeout,
     BadMessage,
+    BadUssd,
     CmeError,
     CmsError,
     NotReady,
@@ -30,7 +31,7 @@ from firmware_bridge.errors import (
     PromptLost,
     SendAction,
     UsageError,
-    UssdError,
+    UssdNotAllowed,
 )
 from firmware_bridge.health import HealthBoard, ModemHealth, ModemSettings, Received
 from firmware_bridge.inbox import Inbox, OnDeliver, OnStatusReport, OnUndecodable
@@ -260,9 +261,9 @@ class Modem:
         UssdError.
         """
         if not any_code and not ussd_codes.allowed(code, self.settings.ussd_allow):
-            raise UssdError(f"{code} is not on this modem's list of allowed codes (ussd_allow)")
+            raise UssdNotAllowed(f"{code} is not on this modem's list of allowed codes (ussd_allow)")
         if len(replies) > USSD_REPLIES:
-            raise UssdError(f"{len(replies)} replies; at most {USSD_REPLIES}")
+            raise BadUssd(f"{len(replies)} replies; at most {USSD_REPLIES}")
         line = self._any_line()
         packed = self._driver.facts.profile.ussd_packed
         answers: list[UssdAnswer] = []

@@ -17,7 +17,7 @@ from typing import Final
 
 from firmware_bridge.at.command import AtCommand, attempt, basic
 from firmware_bridge.at.urc import Urc, UrcKind, is_hex
-from firmware_bridge.errors import AtError, AtTimeout, UssdError
+from firmware_bridge.errors import AtError, AtTimeout, BadUssd, UssdError, UssdTimeout
 from firmware_bridge.line import Line
 from firmware_bridge.pdu import alphabet, septets
 
@@ -171,7 +171,7 @@ async def dial(
     listen: registers a listener for codes and returns its removal. Raises UssdError with the reason.
     """
     if not _CODE.match(code):
-        raise UssdError(f"not a USSD code: {code!r}")
+        raise BadUssd(f"not a USSD code: {code!r}")
     answer: asyncio.Future[UssdAnswer] = asyncio.get_running_loop().create_future()
 
     def heard(event: Urc) -> None:
@@ -186,11 +186,11 @@ async def dial(
     except AtError as e:
         raise UssdError(f"the modem refused {code}: {e.result}") from e
     except AtTimeout as e:
-        raise UssdError(f"no answer to {code}") from e
+        raise UssdTimeout(f"the modem did not answer {code}") from e
     except TimeoutError as e:
         with contextlib.suppress(AtError, AtTimeout):
             await line.execute(basic("AT+CUSD=2"))
-        raise UssdError(f"the network did not answer {code} in {timeout_s:g} s") from e
+        raise UssdTimeout(f"the network did not answer {code} in {timeout_s:g} s") from e
     finally:
         remove()
 

@@ -13,12 +13,11 @@ from appliance.exits import Exit
 __all__ = ["configure", "run"]
 
 _ENDED: Final = {
-    0: "",
-    1: "the menu waits for a reply: give it after the code",
-    2: "ended by the network",
-    3: "answered by another device",
-    4: "the network does not support it",
-    5: "the network took too long",
+    "reply_wanted": "the menu waits for a reply: give it after the code",
+    "ended_by_network": "ended by the network",
+    "answered_elsewhere": "answered by another device",
+    "not_supported": "the network does not support it",
+    "timeout": "the network took too long",
 }
 
 

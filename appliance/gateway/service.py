@@ -24,6 +24,7 @@ from appliance import faults
 from appliance.gateway import templates
 from appliance.gateway.inbound import ClientInbound
 from appliance.gateway.keys import allows_address, key_id, proves
+from appliance.gateway.ussd import Dial
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.store import gateway as ops
 from appliance.store.gateway import Answer, Client, KeyRow, NewMessage, Placed, Refused
@@ -207,6 +208,7 @@ class Gateway:
         self._data_dir = data_dir
         self.private_webhooks = private_webhooks
         self.on_campaign: Callable[[], None] = lambda: None  # a campaign was made or changed
+        self.dial: Dial | None = None  # without a modem there is nothing to dial by
         self.inbound: ClientInbound | None = None  # until `hear` is called nothing comes in for clients
         self._keys: OrderedDict[str, tuple[KeyRow, Client]] = OrderedDict()
         self._buckets: dict[int, _Bucket] = {}
@@ -398,10 +400,10 @@ class Gateway:
         finally:
             if key:
                 self._running.discard(running)
-        if isinstance(result, Answer):
-            return self._again(result, digest)
         if faults.armed:
             faults.hit("gateway.queued")
+        if isinstance(result, Answer):
+            return self._again(result, digest)
         now_ms = self.clock_ms()
         due = [
             placed.row

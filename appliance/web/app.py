@@ -262,6 +262,7 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/send", forms.send_form)
     app.router.add_post("/send", forms.send)
     app.router.add_get(r"/modems/{name}", site.modem)
+    app.router.add_post(r"/modems/{name}/ussd", forms.ussd)
     app.router.add_get(r"/people/{number}", site.person)
     app.router.add_get(r"/static/{name}", site.static)
     app[HOT_ROUTES] = {path: site.hot(path, handler) for path, handler in hot.items()}

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
+from appliance.gateway.service import Denied
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.store.assistant import answer_question, open_questions
 from appliance.web.access import check_page, check_same_origin
@@ -53,7 +54,7 @@ class Forms:
         now_ms = self._services.clock_ms()
 
         def write(db: sqlite3.Connection) -> bool:
-            return answer_question(db, question_id, text, ANSWERED_BY, now_ms, learn=learn) is not None
+            return answer_question(db, question_id, text, ANSWERED_BY, now_ms, keep=learn) is not None
 
         if not await self._services.store.writer.run(write):
             raise Problem(409, "answered", "Somebody answered that question before.")
@@ -83,6 +84,26 @@ class Forms:
             return self._html(self._page().send(to, text, fault), 400)
         outbound_id = await send(Outbound(recipient=number, text=text, lane=Lane.NORMAL))
         return web.Response(status=303, headers={"Location": f"/messages/out/{outbound_id}"})
+
+    async def ussd(self, request: web.Request) -> web.StreamResponse:
+        """Dial a code that the modem's list allows, and show the answers on its page."""
+        settings, name = self._services.settings, request.match_info["name"]
+        check_page(request, settings)
+        check_same_origin(request, settings)
+        fields = await request.post()
+        code, replies = str(fields.get("code", "")).strip(), str(fields.get("replies", "")).split()
+        shown: dict[str, Any] = {"code": code, "replies": " ".join(replies), "answers": (), "fault": ""}
+        status = 200
+        try:
+            if self._services.gateway is None or self._services.gateway.dial is None:
+                raise Denied(404, "not-found", "Nothing can be dialled from here.")
+            shown["answers"] = (await self._services.gateway.dial(name, code, replies)).answers
+        except Denied as error:
+            shown["fault"], status = str(error), error.status
+        html = await self._page().modem(name, shown)
+        if html is None:
+            raise Problem(404, "no-such-modem", "There is no modem of that name.")
+        return self._html(html, status)
 
     def _need_send(self) -> Callable[[Outbound], Awaitable[int]]:
         if self._services.send is None:

@@ -183,8 +183,11 @@ class Page:
             self._base(), life=life, number=first.row.number, chosen=(kind, message_id)
         )
 
-    async def modem(self, name: str) -> str | None:
-        """The page of one modem: what it is, and what was done to it; None when there is no such modem."""
+    async def modem(self, name: str, ussd: Mapping[str, Any] | None = None) -> str | None:
+        """The page of one modem: what it is, and what was done to it; None when there is no such modem.
+
+        ussd: what was dialled (code, replies) and what came of it (answers, fault).
+        """
         base = self._base()
         health = next((modem for modem in base["modems"] if modem.name == name), None)
         if health is None:
@@ -199,6 +202,7 @@ class Page:
             hold=route.get("hold", ""),
             balance=route.get("balance", {}),
             facts=_modem_facts(health),
+            ussd=ussd,
             unread=await self._services.store.reader.run(undecoded, f"modem:{name}", UNREAD_SHOWN),
         )
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
 
 from firmware_bridge.errors import PortLost, PortUnusable
 
 __all__ = ["MemoryPort", "MemoryWire", "VirtualTimeLoop"]
 
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 _LOOK_EVERY: Final = 64  # rounds; the system call would else be the dearest part of most
 
@@ -54,7 +58,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual_now
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: Unpack[_Ts]
+    ) -> asyncio.Future[_T]:
         """Call it here and now: hours of virtual time would pass while a thread works a millisecond."""
         done = self.create_future()
         try:

@@ -125,6 +125,7 @@ def _operation(operation: Operation, by_type: dict[Any, Any]) -> dict[str, Any]:
         }
     elif operation.method != "GET":
         problems[409] = "It is too late for that, or there are too many already."
+    problems |= operation.problems
     responses: dict[str, Any] = {
         str(status): {
             "description": _answer_words(status),

@@ -71,7 +71,8 @@ class Operation:
     """method and path as in OpenAPI. scope: of the key. body, answers: msgspec types; None: nothing.
 
     idempotent: an Idempotency-Key is required. raw_items: the body's list is decoded item by item by the
-    handler, so that one bad item does not refuse the others.
+    handler, so that one bad item does not refuse the others. problems: what else can go wrong here than
+    everywhere, by status.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Operation:
     query: tuple[Parameter, ...] = ()
     answer_type: str = "application/json"
     idempotent: bool = False
+    problems: Mapping[int, str] = field(default_factory=dict)
 
 
 def add_operations(

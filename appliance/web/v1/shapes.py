@@ -9,12 +9,14 @@ import msgspec
 
 from appliance.gateway.service import Preview, SendRequest
 from appliance.gateway.templates import Template
+from appliance.gateway.ussd import Dialled
 
 __all__ = [
     "BatchRaw",
     "BatchRequest",
     "BatchResult",
     "Credits",
+    "Dialled",
     "Entry",
     "Error",
     "ItemResult",
@@ -37,6 +39,7 @@ __all__ = [
     "Step",
     "Template",
     "TemplateList",
+    "UssdRequest",
     "Webhook",
     "WebhookCreate",
     "WebhookList",
@@ -292,3 +295,15 @@ def shown(value: Any) -> dict[str, Any]:
     """A body as plain data."""
     plain: dict[str, Any] = msgspec.to_builtins(value)
     return plain
+
+
+_UssdText = Annotated[str, msgspec.Meta(pattern=r"^[*#0-9A-Za-z .,]{1,64}(?![\s\S])")]
+
+
+class UssdRequest(Body):
+    """code: what to dial, such as *804#. replies: answers to its menus, in order. modem: its name in the
+    configuration; may be left out where there is one."""
+
+    code: _UssdText
+    replies: Annotated[list[_UssdText], msgspec.Meta(max_length=8)] = []
+    modem: Annotated[str, msgspec.Meta(max_length=40)] | None = None

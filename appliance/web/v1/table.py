@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from appliance.message import OutboundState
-from appliance.web.v1 import account, messages, shapes
+from appliance.web.v1 import account, messages, shapes, ussd
 from appliance.web.v1.operation import Operation, Parameter
 from appliance.web.v1.table_audience import AUDIENCE
 
@@ -246,6 +246,25 @@ OPERATIONS: Final = (
         about="End a key now.",
         handle=account.revoke_key,
         answers={204: None},
+    ),
+    Operation(
+        name="dial_ussd",
+        method="POST",
+        path="/v1/ussd",
+        scope="admin",
+        tag="modems",
+        about="Dial a USSD code by a modem, between two messages, and answer its menus.",
+        handle=ussd.dial,
+        body=shapes.UssdRequest,
+        answers={200: shapes.Dialled},
+        problems={
+            403: "The key may not, or the code is not on the modem's list.",
+            404: "No modem is called so.",
+            409: "Another dialogue is under way on this modem; Retry-After says when to come back.",
+            502: "The modem or the network refused it, or the modem was lost on the way.",
+            503: "The modem cannot be used now; Retry-After says when to come back.",
+            504: "It was dialled, and no answer came in time.",
+        },
     ),
     *AUDIENCE,
 )

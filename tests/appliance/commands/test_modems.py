@@ -109,7 +109,7 @@ def test_modems_at_asks_one_command(answers: Any, tmp_path: Path, capsys: Any) -
 def test_ussd_prints_the_answers_and_says_when_a_menu_waits(
     answers: Any, tmp_path: Path, capsys: Any
 ) -> None:
-    answers[0]({"ok": True, "answers": [{"state": 1, "text": "1 Data\n2 Voice"}]})
+    answers[0]({"ok": True, "answers": [{"state": "reply_wanted", "text": "1 Data\n2 Voice"}]})
     assert main(["ussd", "*999#", "--data-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "2 Voice" in shown

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from appliance.gateway.keys import SCOPES, allows_address, key_id, make_key, proves
 from appliance.gateway.service import GUESSES_A_MINUTE
+from appliance.gateway.ussd import Dialled, UssdAnswer
 from appliance.web.v1 import OPERATIONS
 
 BODIES: dict[str, Any] = {
@@ -22,9 +24,14 @@ BODIES: dict[str, Any] = {
     "put_contacts": {"contacts": [{"number": "0911234567", "name": "Abebe"}], "group": "hello.all"},
     "change_members": {"add": ["0911234567"]},
     "add_campaign": {"name": "hello", "group": "hello.all", "text": "x"},
+    "dial_ussd": {"code": "*804#"},
 }
 # Of the routes with a name in them, those that need a thing of that name to be there.
 OF_NAMES = ("delete_template", "delete_group", "change_members")
+
+
+async def _answered(name: str | None, code: str, replies: Sequence[str] = ()) -> Dialled:
+    return Dialled(modem="modem0", answers=(UssdAnswer(state="done", text="7.50 birr"),))
 
 
 def path_of(operation: Any, things: dict[str, str]) -> str:
@@ -35,6 +42,7 @@ def path_of(operation: Any, things: dict[str, str]) -> str:
 
 async def things_of(office: Any, name: str) -> tuple[str, dict[str, str]]:
     """A client that has one of everything: its key, and the id of each."""
+    office.gateway.dial = _answered
     _, key = await office.client(name)
     _, sent = await office.call("POST", "/v1/messages", key, json=BODIES["send_message"], idem="first")
     await office.call("PUT", "/v1/templates/hello", key, json=BODIES["put_template"])
@@ -60,7 +68,8 @@ async def do(
     answer: tuple[int, Any] = await office.call(
         operation.method,
         path_of(
-            operation, {"credits": "", "usage": "", "usage.csv": "", "inbound": "", "rules": "", **things}
+            operation,
+            {"credits": "", "usage": "", "usage.csv": "", "inbound": "", "rules": "", "ussd": "", **things},
         ),
         key,
         json=BODIES.get(operation.name),
