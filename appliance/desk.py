@@ -6,10 +6,8 @@ rest of the appliance does.
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import difflib
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from appliance.control import ControlError, Handler
 from appliance.conversation.dates import clock, day_short
 from appliance.conversation.kit import Kit
 from appliance.conversation.money import money
+from appliance.importing import Importer
 from appliance.message import normalise_number
 from appliance.store import booking, people, timetable
 
@@ -42,6 +41,7 @@ def handlers(
     offer: takes rows that were queued to be sent now; without it they go out at the next sweep.
     """
     kit = Kit(msgspec.to_builtins(config))
+    importer = Importer(store)
 
     async def person(request: dict[str, Any]) -> dict[str, Any]:
         """{"do": "show" | "export" | "erase", "number"}."""
@@ -59,23 +59,18 @@ def handlers(
     async def timetable_import(request: dict[str, Any]) -> dict[str, Any]:
         """{"path", "dry_run"}: bring a folder's CSV files or a GTFS zip, or say what they would change."""
         path = Path(str(request.get("path", "")))
-        towns = await store.reader.run(timetable.known_towns)
-        today = dt.datetime.fromtimestamp(clock_ms() / 1000, dt.UTC).date()
         try:
-            plan = await asyncio.to_thread(timetable.read_plan, path, towns, today)
+            done = await importer.bring(
+                path,
+                now_ms=clock_ms(),
+                seats_per_bus=config.booking.seats_per_bus,
+                timezone_minutes=config.conversation.timezone_minutes,
+                dry_run=bool(request.get("dry_run")),
+            )
         except timetable.TimetableErrors as errors:
             return {"errors": errors.lines}
         except OSError as error:
             raise ControlError(f"{path}: {error.strerror}") from error
-        work = functools.partial(
-            timetable.put_in_force,
-            plan=plan,
-            now_ms=clock_ms(),
-            seats_per_bus=config.booking.seats_per_bus,
-            timezone_minutes=config.conversation.timezone_minutes,
-            dry_run=bool(request.get("dry_run")),
-        )
-        done = await store.writer.run(work)
         return {"result": {field: getattr(done, field) for field in done.__struct_fields__}}
 
     async def manifest(request: dict[str, Any]) -> dict[str, Any]:

@@ -39,4 +39,9 @@ def run(args: argparse.Namespace) -> int:
         f"{verb} {done['services']} departures on {done['routes']} ways:"
         f" {done['added']} new, {done['removed']} gone, {done['fares']} fares changed"
     )
+    if done["sold"]:
+        print(
+            f"{done['sold']} departures with sold seats are not in it: they stay sold."
+            " For one that does not run: outpost manifest ORIGIN DESTINATION DATE --cancel TIME"
+        )
     return int(Exit.STOPPED)

@@ -12,6 +12,7 @@ import hashlib
 import io
 import math
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,19 @@ class _Feed:
 
     def rows(self, file: str) -> Iterator[tuple[int, dict[str, str]]]:
         """Line number and fields, blanks stripped; nothing when the feed has no such file."""
+        for line, names, row in self._read(file):
+            yield line, {name: value.strip() for name, value in zip(names, row, strict=False) if name}
+
+    def columns(self, file: str, *wanted: str) -> Iterator[tuple[int, list[str]]]:
+        """Line number and the wanted fields in their order, "" for what is not there: for the long files."""
+        places: list[int] = []
+        for line, names, row in self._read(file):
+            if not places:
+                places = [names.index(name) if name in names else -1 for name in wanted]
+            width = len(row)
+            yield line, [row[at].strip() if 0 <= at < width else "" for at in places]
+
+    def _read(self, file: str) -> Iterator[tuple[int, list[str], list[str]]]:
         name = self.names.get(file)
         if name is None:
             return
@@ -57,11 +71,13 @@ class _Feed:
             raise TimetableErrors([f"{file}: unpacks to more than {MAX_FILE_OCTETS // 1_000_000} MB"])
         with self.archive.open(name) as raw:
             text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="", errors="replace")
-            reader = csv.DictReader(text)
+            reader = csv.reader(text)
+            header = [column.strip() for column in next(reader, [])]
             for count, row in enumerate(reader):
                 if count >= MAX_ROWS:
                     raise TimetableErrors([f"{file}: more than {MAX_ROWS} rows"])
-                yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}
+                if row:
+                    yield reader.line_num, header, row
 
 
 def read_gtfs(path: Path, towns: dict[str, list[str]], today: dt.date) -> Plan:
@@ -87,7 +103,7 @@ def _plan(feed: _Feed, path: Path, known: dict[str, list[str]], today: dt.date) 
     routes = {row["route_id"]: row for line, row in feed.rows("routes.txt") if _is_coach(feed, line, row)}
     calendars = _calendars(feed, today)
     trips = _trips(feed, routes, calendars)
-    ends = _ends(feed, trips)
+    _find_ends(feed, trips)
     fares = _Fares(feed)
     headways: dict[str, list[tuple[int, int, int]]] = {}
     for line, row in feed.rows("frequencies.txt"):
@@ -98,9 +114,10 @@ def _plan(feed: _Feed, path: Path, known: dict[str, list[str]], today: dt.date) 
             continue
         headways.setdefault(row.get("trip_id", ""), []).append((begins, stops, int(seconds) // 60))
     services: dict[tuple[str, str, int, int, str], PlannedService] = {}
-    for trip, (line, route, service_id) in trips.items():
-        end = ends.get(trip)
-        if end is None or end.first_stop is None or end.last_stop is None:
+    for trip in list(trips):
+        end = trips.pop(trip)  # what is done with gives its memory back
+        line, route = end.line, end.route
+        if end.first_stop is None or end.last_stop is None:
             feed.skip("trips.txt", line, f"trip {trip!r} has no two timed stops")
             continue
         origin, destination = stop_towns.get(end.first_stop), stop_towns.get(end.last_stop)
@@ -117,7 +134,7 @@ def _plan(feed: _Feed, path: Path, known: dict[str, list[str]], today: dt.date) 
         if trip in headways:
             times = [(m, "when_full") for s, e, step in headways[trip] for m in range(s, e, step)]
         for minute, kind in times:
-            for days, valid_from, valid_until, without in calendars[service_id]:
+            for days, valid_from, valid_until, without in calendars[end.service]:
                 if minute >= 1440:  # 25:10 leaves on the next calendar day
                     days = (days << 1 | days >> 6) & 127
                     valid_from, valid_until = _next_day(valid_from), _next_day(valid_until)
@@ -210,58 +227,57 @@ def _calendars(feed: _Feed, today: dt.date) -> dict[str, list[_Calendar]]:
     return found
 
 
-def _trips(
-    feed: _Feed, routes: dict[str, dict[str, str]], calendars: dict[str, list[_Calendar]]
-) -> dict[str, tuple[int, str, str]]:
-    trips = {}
-    for line, row in feed.rows("trips.txt"):
-        trip, route, service = row.get("trip_id", ""), row.get("route_id", ""), row.get("service_id", "")
-        if route not in routes:
-            feed.skip("trips.txt", line, f"trip {trip!r}: route {route!r} is unknown or no coach")
-        elif not calendars.get(service):
-            feed.skip("trips.txt", line, f"trip {trip!r} is dead: service {service!r} has no day left")
-        else:
-            trips[trip] = (line, route, service)
-    return trips
+class _Trip:
+    """One trip; its first and last stop are found in one pass over rows in any order."""
 
+    __slots__ = ("arrive", "first", "first_stop", "last", "last_stop", "leave", "line", "route", "service")
 
-class _Ends:
-    """First and last stop of one trip, found in one pass over rows in any order."""
-
-    __slots__ = ("arrive", "first", "first_stop", "last", "last_stop", "leave")
-
-    def __init__(self) -> None:
+    def __init__(self, line: int, route: str, service: str) -> None:
+        # Few routes, services and stops share many trips: one string of each is kept.
+        self.line, self.route, self.service = line, sys.intern(route), sys.intern(service)
         self.first, self.last = 1 << 30, -1
         self.first_stop: str | None = None
         self.last_stop: str | None = None
         self.leave = self.arrive = 0
 
 
-def _ends(feed: _Feed, trips: dict[str, tuple[int, str, str]]) -> dict[str, _Ends]:
-    ends: dict[str, _Ends] = {}
-    for line, row in feed.rows("stop_times.txt"):
-        trip = row.get("trip_id", "")
-        if trip not in trips:
+def _trips(
+    feed: _Feed, routes: dict[str, dict[str, str]], calendars: dict[str, list[_Calendar]]
+) -> dict[str, _Trip]:
+    trips: dict[str, _Trip] = {}
+    for line, (trip, route, service) in feed.columns("trips.txt", "trip_id", "route_id", "service_id"):
+        if route not in routes:
+            feed.skip("trips.txt", line, f"trip {trip!r}: route {route!r} is unknown or no coach")
+        elif not calendars.get(service):
+            feed.skip("trips.txt", line, f"trip {trip!r} is dead: service {service!r} has no day left")
+        else:
+            trips[trip] = _Trip(line, route, service)
+    return trips
+
+
+def _find_ends(feed: _Feed, trips: dict[str, _Trip]) -> None:
+    wanted = ("trip_id", "stop_sequence", "stop_id", "arrival_time", "departure_time")
+    for line, (name, sequence, stop, arrival, departure) in feed.columns("stop_times.txt", *wanted):
+        trip = trips.get(name)
+        if trip is None:
             continue
-        sequence, stop = row.get("stop_sequence", ""), row.get("stop_id", "")
         if not sequence.isdigit() or not stop:
             feed.skip("stop_times.txt", line, "stop_sequence or stop_id cannot be read")
             continue
-        at, end = int(sequence), ends.setdefault(trip, _Ends())
-        if at < end.first:
-            leave = _minutes(row.get("departure_time") or row.get("arrival_time", ""))
+        at = int(sequence)
+        if at < trip.first:
+            leave = _minutes(departure or arrival)
             if leave is None:
-                feed.skip("stop_times.txt", line, f"trip {trip!r}: its first stop has no time")
+                feed.skip("stop_times.txt", line, f"trip {name!r}: its first stop has no time")
                 continue
-            end.first, end.first_stop, end.leave = at, stop, leave
-        if at > end.last:
-            arrive = _minutes(row.get("arrival_time") or row.get("departure_time", ""))
+            trip.first, trip.first_stop, trip.leave = at, sys.intern(stop), leave
+        if at > trip.last:
+            arrive = _minutes(arrival or departure)
             if arrive is not None:
-                end.last, end.last_stop, end.arrive = at, stop, arrive
-    for end in ends.values():
-        if end.first == end.last:
-            end.last_stop = None
-    return ends
+                trip.last, trip.last_stop, trip.arrive = at, sys.intern(stop), arrive
+    for trip in trips.values():
+        if trip.first == trip.last:
+            trip.last_stop = None
 
 
 class _Fares:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from appliance.store.gtfs import read_gtfs
-from appliance.store.plan import Plan, TimetableErrors
+from appliance.store.plan import Plan, PlannedService, TimetableErrors
 from appliance.store.timetable_csv import read_folder
 
 __all__ = [
     "SAMPLE_FOLDER",
+    "Differences",
     "ImportResult",
     "TimetableErrors",
+    "clear_stage",
+    "differences",
     "import_folder",
     "import_sample",
     "known_towns",
     "put_in_force",
     "read_plan",
+    "stage",
+    "stage_towns",
+    "switch",
 ]
 
 SAMPLE_FOLDER: Final = Path(__file__).resolve().parents[2] / "config" / "data"
@@ -30,7 +37,8 @@ SAMPLE_FOLDER: Final = Path(__file__).resolve().parents[2] / "config" / "data"
 class ImportResult(msgspec.Struct, frozen=True):
     """What an import did, or with a dry run would do. changed: False when the same files are in force.
 
-    added, removed: departure times; fares: ways whose fare is another one now; warnings: rows left out.
+    added, removed: departure times; fares: ways whose fare is another one now; sold: departures to come with
+    sold seats that are among the removed, and stay sold; warnings: rows left out.
     """
 
     changed: bool
@@ -40,6 +48,7 @@ class ImportResult(msgspec.Struct, frozen=True):
     added: int = 0
     removed: int = 0
     fares: int = 0
+    sold: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -98,42 +107,109 @@ def put_in_force(
 ) -> ImportResult:
     """Make a plan the timetable in force, within the caller's transaction: an op of the writer.
 
-    Departures that have bookings are rows of their own and stay what they were.
+    For a small plan; a big one goes by `differences`, `stage` and `switch`, so that nobody waits for it.
     """
-    digest = f"{plan.digest} {seats_per_bus} {timezone_minutes}"
+    found = differences(db, plan, seats_per_bus, timezone_minutes, now_ms)
+    if found is None:
+        return ImportResult(changed=False)
+    if not dry_run:
+        db.execute("SAVEPOINT timetable")
+        try:
+            clear_stage(db)
+            stage_towns(db, plan)
+            stage(db, found.fresh, seats_per_bus)
+            switch(db, found, plan, now_ms, seats_per_bus, timezone_minutes)
+        except BaseException:
+            db.execute("ROLLBACK TO timetable")
+            raise
+        finally:
+            db.execute("RELEASE timetable")
+    return found.result
+
+
+STAGED: Final = 2  # service.retired: written for the next timetable, seen by nobody
+_Key = tuple[str, str, int, int, str]  # origin, destination, minute, days, first day
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """What a plan changes. gone: ids of services it no longer has; kept: (id, service) that it has too."""
+
+    digest: str
+    fresh: tuple[PlannedService, ...]
+    kept: tuple[tuple[int, PlannedService], ...]
+    gone: tuple[int, ...]
+    result: ImportResult
+
+
+def differences(
+    db: sqlite3.Connection, plan: Plan, seats: int, timezone_minutes: int, now_ms: int
+) -> Differences | None:
+    """What the plan would change of the timetable in force; None: nothing. Only reads."""
+    digest = f"{plan.digest} {seats} {timezone_minutes}"
     latest = db.execute("SELECT digest FROM timetable ORDER BY id DESC LIMIT 1").fetchone()
     if latest is not None and latest[0] == digest:
-        return ImportResult(changed=False)
-    db.execute("SAVEPOINT timetable")
-    try:
-        result = _write(db, plan, digest, now_ms, seats_per_bus, timezone_minutes)
-        if dry_run:
-            db.execute("ROLLBACK TO timetable")
-    except BaseException:
-        db.execute("ROLLBACK TO timetable")
-        raise
-    finally:
-        db.execute("RELEASE timetable")
-    return result
+        return None
+    before: dict[_Key, tuple[int, int, str, str, int]] = {}
+    fares: dict[tuple[str, str], int] = {}
+    for row in db.execute(
+        "SELECT o.name_en, z.name_en, s.minute, s.days, s.valid_from, s.id, s.seats, s.kind, s.valid_until,"
+        " r.fare_santim, s.timetable_id FROM service s JOIN route r ON r.id = s.route_id"
+        " JOIN town o ON o.id = r.origin_id JOIN town z ON z.id = r.destination_id WHERE s.retired = 0"
+    ):
+        before[row[0], row[1], row[2], row[3], row[4]] = (row[5], row[6], row[7], row[8], row[10])
+        fares[row[0], row[1]] = row[9]
+    zones = dict(db.execute("SELECT id, timezone_minutes FROM timetable"))
+    fresh: list[PlannedService] = []
+    kept: list[tuple[int, PlannedService]] = []
+    new_fares: dict[tuple[str, str], int] = {}
+    for service in plan.services:
+        new_fares[service.origin, service.destination] = service.fare_santim
+        key = (service.origin, service.destination, service.minute, service.days, service.valid_from)
+        known = before.pop(key, None)
+        if known is None:
+            fresh.append(service)
+            continue
+        same = known[1:4] == (seats, service.kind, service.valid_until)
+        if not same or service.without or zones.get(known[4]) != timezone_minutes:
+            kept.append((known[0], service))
+    gone = tuple(row[0] for row in before.values())
+    result = ImportResult(
+        changed=True,
+        towns=len(plan.towns),
+        routes=len(new_fares),
+        services=len(plan.services),
+        added=len(fresh),
+        removed=len(gone),
+        fares=sum(fares.get(way, fare) != fare for way, fare in new_fares.items()),
+        sold=_sold(db, set(gone), now_ms),
+        warnings=plan.warnings,
+    )
+    return Differences(digest, tuple(fresh), tuple(kept), gone, result)
 
 
-_IN_FORCE: Final = (
-    "SELECT r.origin_id, r.destination_id, s.minute, s.days, s.valid_from FROM service s"
-    " JOIN route r ON r.id = s.route_id WHERE s.retired = 0"
-)
-_FARES: Final = "SELECT origin_id, destination_id, fare_santim FROM route WHERE retired = 0"
+def _sold(db: sqlite3.Connection, gone: set[int], now_ms: int) -> int:
+    """Departures to come with sold seats whose service the new timetable does not have."""
+    rows = db.execute(
+        "SELECT DISTINCT d.id, d.service_id FROM departure d JOIN booking b ON b.departure_id = d.id"
+        " WHERE d.departs_at_ms > ? AND d.state = 'planned' AND b.state IN ('held', 'paid')",
+        (now_ms,),
+    )
+    return sum(service in gone for _, service in rows)
 
 
-def _write(
-    db: sqlite3.Connection, plan: Plan, digest: str, now_ms: int, seats: int, timezone_minutes: int
-) -> ImportResult:
-    before = set(db.execute(_IN_FORCE))
-    fares_before = {row[:2]: row[2] for row in db.execute(_FARES)}
-    timetable = db.execute(
-        "INSERT INTO timetable (source, digest, timezone_minutes, sample, imported_at_ms)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (plan.source, digest, timezone_minutes, int(plan.sample), now_ms),
-    ).lastrowid
+def clear_stage(db: sqlite3.Connection, most: int = -1) -> int:
+    """Remove what an import left that did not come to its end. Returns how many rows went."""
+    return db.execute(
+        "DELETE FROM service WHERE id IN (SELECT id FROM service WHERE retired = ? LIMIT ?)", (STAGED, most)
+    ).rowcount
+
+
+def stage_towns(db: sqlite3.Connection, plan: Plan) -> None:
+    """Write the plan's towns, and its ways that are new as ways without a bus."""
+    db.execute(  # what is staged needs a timetable to belong to; before the first there is an empty one
+        "INSERT INTO timetable (source, digest, timezone_minutes, imported_at_ms)"
+        " SELECT '', '', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM timetable)"
+    )
     for town in plan.towns:
         db.execute(
             "INSERT INTO town (name_en, name_am, name_om, lat, lon, aliases) VALUES (?, ?, ?, ?, ?, ?)"
@@ -141,58 +217,85 @@ def _write(
             " lat = excluded.lat, lon = excluded.lon, aliases = excluded.aliases",
             (town.name_en, town.name_am, town.name_om, town.lat, town.lon, town.aliases),
         )
-    town_ids = dict(db.execute("SELECT name_en, id FROM town"))
-    # What the new files do not mention runs no more; what stays keeps its id, and its sold seats.
-    db.execute("UPDATE route SET retired = 1")
+    ids = dict(db.execute("SELECT name_en, id FROM town"))
+    for (origin, destination), service in _ways(plan).items():
+        db.execute(
+            "INSERT INTO route (origin_id, destination_id, km, duration_min, fare_santim, retired)"
+            " VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT (origin_id, destination_id) DO NOTHING",
+            (ids[origin], ids[destination], service.km, service.duration_min, service.fare_santim),
+        )
+
+
+def _ways(plan: Plan) -> dict[tuple[str, str], PlannedService]:
+    """One service of each way, the last: its distance, duration and fare are the way's."""
+    return {(service.origin, service.destination): service for service in plan.services}
+
+
+_ROUTE_OF: Final = (
+    "SELECT r.id FROM route r JOIN town o ON o.id = r.origin_id JOIN town z ON z.id = r.destination_id"
+    " WHERE o.name_en = ? AND z.name_en = ?"
+)
+
+
+def stage(db: sqlite3.Connection, services: Sequence[PlannedService], seats: int) -> None:
+    """Write some of the plan's new departures where nobody sees them yet."""
     routes: dict[tuple[str, str], int] = {}
-    for service in plan.services:
-        way = (service.origin, service.destination)
+    rows = []
+    for one in services:
+        way = (one.origin, one.destination)
         if way not in routes:
-            (routes[way],) = db.execute(
-                "INSERT INTO route (origin_id, destination_id, km, duration_min, fare_santim)"
-                " VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (origin_id, destination_id) DO UPDATE SET km = excluded.km, retired = 0,"
-                " duration_min = excluded.duration_min, fare_santim = excluded.fare_santim RETURNING id",
-                (
-                    town_ids[service.origin],
-                    town_ids[service.destination],
-                    service.km,
-                    service.duration_min,
-                    service.fare_santim,
-                ),
-            ).fetchone()
-        (service_id,) = db.execute(
-            "INSERT INTO service (route_id, minute, kind, days, seats, valid_from, valid_until, timetable_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (route_id, minute, valid_from, days) WHERE retired = 0 DO UPDATE SET"
-            " seats = excluded.seats, kind = excluded.kind, valid_until = excluded.valid_until,"
-            " timetable_id = excluded.timetable_id RETURNING id",
-            (
-                routes[way],
-                service.minute,
-                service.kind,
-                service.days,
-                seats,
-                service.valid_from,
-                service.valid_until,
-                timetable,
-            ),
-        ).fetchone()
-        for date in service.without:
-            _cancel_day(db, service_id, date, timezone_minutes)
-    db.execute("UPDATE service SET retired = 1 WHERE retired = 0 AND timetable_id <> ?", (timetable,))
-    after = set(db.execute(_IN_FORCE))
-    fares_after = {row[:2]: row[2] for row in db.execute(_FARES)}
-    return ImportResult(
-        changed=True,
-        towns=len(plan.towns),
-        routes=len(routes),
-        services=len(plan.services),
-        added=len(after - before),
-        removed=len(before - after),
-        fares=sum(fares_before.get(way, fare) != fare for way, fare in fares_after.items()),
-        warnings=plan.warnings,
+            (routes[way],) = db.execute(_ROUTE_OF, way).fetchone()
+        rows.append(
+            (routes[way], one.minute, one.kind, one.days, seats, one.valid_from, one.valid_until, STAGED)
+        )
+    db.executemany(
+        "INSERT INTO service (route_id, minute, kind, days, seats, valid_from, valid_until, retired,"
+        " timetable_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, (SELECT max(id) FROM timetable))",
+        rows,
     )
+
+
+def switch(
+    db: sqlite3.Connection, found: Differences, plan: Plan, now_ms: int, seats: int, timezone_minutes: int
+) -> None:
+    """Put in force what was staged: the one transaction in which the new timetable takes the old one's place.
+
+    Departures that have bookings are rows of their own and stay what they were.
+    """
+    timetable = db.execute(
+        "INSERT INTO timetable (source, digest, timezone_minutes, sample, imported_at_ms)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (plan.source, found.digest, timezone_minutes, int(plan.sample), now_ms),
+    ).lastrowid
+    ids = dict(db.execute("SELECT name_en, id FROM town"))
+    # What the new files do not mention runs no more; what stays keeps its id, and its sold seats.
+    db.execute("UPDATE route SET retired = 1 WHERE retired = 0")
+    db.executemany(
+        "UPDATE route SET retired = 0, km = ?, duration_min = ?, fare_santim = ?"
+        " WHERE origin_id = ? AND destination_id = ?",
+        [
+            (service.km, service.duration_min, service.fare_santim, ids[origin], ids[destination])
+            for (origin, destination), service in _ways(plan).items()
+        ],
+    )
+    db.executemany("UPDATE service SET retired = 1 WHERE id = ?", [(gone,) for gone in found.gone])
+    db.executemany(
+        "UPDATE service SET seats = ?, kind = ?, valid_until = ?, timetable_id = ? WHERE id = ?",
+        [(seats, one.kind, one.valid_until, timetable, number) for number, one in found.kept],
+    )
+    db.execute("UPDATE service SET retired = 0, timetable_id = ? WHERE retired = ?", (timetable, STAGED))
+    for number, one in found.kept:
+        for date in one.without:
+            _cancel_day(db, number, date, timezone_minutes)
+    for one in found.fresh:
+        if one.without:
+            (number,) = db.execute(
+                f"SELECT id FROM service WHERE retired = 0 AND minute = ? AND days = ? AND valid_from = ?"
+                f" AND route_id = ({_ROUTE_OF})",
+                (one.minute, one.days, one.valid_from, one.origin, one.destination),
+            ).fetchone()
+            for date in one.without:
+                _cancel_day(db, number, date, timezone_minutes)
 
 
 def _cancel_day(db: sqlite3.Connection, service_id: int, date: str, timezone_minutes: int) -> None:
