@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from appliance import desk, notify
+from appliance import desk, knowledge_desk, notify
 from appliance.channels.build import Route, build_routes, quiet_hours
 from appliance.channels.callbacks import Endpoint
 from appliance.channels.callbacks import routes as callback_routes
@@ -27,6 +27,7 @@ from appliance.conversation.phrases import PhraseErrors
 from appliance.conversation.receipts import load_wallets
 from appliance.conversation.shell import Shell
 from appliance.dialler import Dialler
+from appliance.conversation.wordlists import WordListErrors
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit, StartRefused
 from appliance.gateway.campaigns import CampaignService
@@ -34,9 +35,10 @@ from appliance.gateway.control import client_op
 from appliance.gateway.service import Gateway
 from appliance.gateway.webhooks import WebhookService
 from appliance.outbound.allowance import Limits
+from appliance.llm.service import AskService
 from appliance.outbound.service import OutboundService
 from appliance.payments.control import agent_op, ledger_op
-from appliance.store import assistant, timetable
+from appliance.store import knowledge, spend, timetable
 from appliance.store.store import Store
 from appliance.web.app import make_app
 from appliance.web.front import FrontRunner
@@ -147,6 +149,9 @@ class Appliance:
             state=self._state,
         )
         control = ControlSocket(
+        self.asking = AskService(store, config.assistant, self.clock_ms, timezone_minutes=zone)
+        await self.asking.start()
+        undo.push_async_callback(self.asking.stop)
             config.control_socket,
             {
                 **console.handlers(),
@@ -164,6 +169,7 @@ class Appliance:
         booking = self.config.booking
         try:
             done = await self.store.writer.run(
+                **knowledge_desk.handlers(store),
                 timetable.import_folder,
                 Path(booking.timetable) if booking.timetable else timetable.SAMPLE_FOLDER,
                 now_ms=self.clock_ms(),
@@ -186,9 +192,9 @@ class Appliance:
     async def _load_knowledge(self) -> None:
         """Give the assistant what the operator's files know; the same files again change nothing."""
         try:
-            await self.store.writer.run(assistant.import_knowledge, assistant.SAMPLE_KNOWLEDGE)
-        except assistant.KnowledgeErrors as error:
-            log.error("knowledge: not imported: %s", error)
+            await self.store.writer.run(knowledge.import_folder, Path(folder) if folder else None)
+        except (knowledge.KnowledgeErrors, OSError) as error:
+            log.error("assistant.knowledge: not imported: %s", error)
 
     def _build_routes(self) -> list[Route]:
         """Make what [[route]] tables ask for. Raises StartRefused for one that cannot be."""
@@ -198,6 +204,7 @@ class Appliance:
         names = {modem.name for modem in config.modem}
         try:
             return list(build_routes(config.route, names, session, region=config.conversation.region))
+        folder = self.config.assistant.knowledge
         except PresetError as error:
             raise StartRefused(Exit.USAGE, str(error)) from error
 
@@ -354,7 +361,7 @@ def checked_shell(config: Config) -> Shell:
     """The conversations, refused at the start where a phrase file would answer a person wrongly."""
     try:
         return Shell(app_settings(config))
-    except PhraseErrors as error:
+    except (PhraseErrors, WordListErrors) as error:
         raise StartRefused(Exit.USAGE, "\n".join(error.lines)) from error
 
 
@@ -366,6 +373,7 @@ def app_settings(config: Config) -> dict[str, Any]:
         "booking": msgspec.to_builtins(config.booking),
     }
 
+        config.assistant.key()
 
 async def serve(config: Config, stop: asyncio.Event, ready: Callable[[Appliance], None] | None = None) -> int:
     """Run the appliance until `stop` is set. ready: called once it accepts messages."""
@@ -379,6 +387,18 @@ async def serve(config: Config, stop: asyncio.Event, ready: Callable[[Appliance]
         await _watch(appliance, stop.wait)
     finally:
         await appliance.stop()
+        "chat": msgspec.to_builtins(config.chat),
+        # Not where the model is nor its key: a worker asks nobody.
+        "assistant": {
+            "on": config.assistant.endpoint is not None,
+            "timeout_s": config.assistant.timeout_s,
+            "answer_tokens": config.assistant.answer_tokens,
+            "tokens_per_person": config.assistant.tokens_per_person,
+            "tokens_per_client": config.assistant.tokens_per_client,
+            "cost_per_day": config.assistant.cost_per_day,
+            "input_price": config.assistant.input_price,
+            "output_price": config.assistant.output_price,
+        },
     return int(Exit.STOPPED)
 
 

@@ -17,9 +17,9 @@ import msgspec
 from appliance.conversation.shell import Shell
 from appliance.conversation.turn import Event, Reply, Session, Turn
 from appliance.store import agents, effects
-from appliance.store.assistant import SAMPLE_KNOWLEDGE, import_knowledge
 from appliance.store.database import known_migrations
 from appliance.store.effects import EffectContext, EffectRefused
+from appliance.store.knowledge import import_folder
 from appliance.store.lookups import looks_on
 from appliance.store.timetable import import_sample
 
@@ -63,7 +63,7 @@ class Trial:
                 seats_per_bus=seats_per_bus,
                 timezone_minutes=self.shell.kit.timezone_minutes,
             )
-            import_knowledge(self.db, SAMPLE_KNOWLEDGE)
+            import_folder(self.db, None)
             for number in self.shell.kit.section("payments").get("agents") or ():
                 agents.set_pin(self.db, number, _SALT, agents.pin_hash(AGENT_PIN, _SALT), now_ms, "trial")
         self.looks = looks_on(self.db)
@@ -77,6 +77,10 @@ class Trial:
     def text(self, sender: str, text: str, *, channel: str = "trial") -> list[Reply]:
         """One text from a person: what goes out for it, to whomever."""
         return self._turn("text", sender, text, channel)
+
+    def news(self, person: str, text: str) -> list[Reply]:
+        """Something came for a person's conversation from outside: "assistant 17"."""
+        return self._turn("event", person, text, "timer")
 
     def pass_time(self, until_ms: int) -> list[tuple[str, Reply]]:
         """Move the clock; returns what the timers on the way said, each with the person it belongs to."""

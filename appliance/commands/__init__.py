@@ -46,6 +46,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "client": Command("appliance.commands.client", "make the businesses that send, their keys and credit"),
     "agent": Command("appliance.commands.agent", "set agents' PINs, see and settle the cash they hold"),
     "ledger": Command("appliance.commands.ledger", "show the books, check them, export them"),
+    "knowledge": Command("appliance.commands.knowledge", "bring the assistant's questions and answers"),
+    "emulate": Command("appliance.commands.emulate", "be a language model's API, with faults to order"),
     "manifest": Command("appliance.commands.manifest", "list who travels on a departure"),
     "try": Command("appliance.commands.try_", "talk to a conversation in the terminal, without a modem"),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from appliance.conversation.masking import Masker
 from appliance.conversation.phrases import Phrases, load
+from appliance.conversation.wordlists import WordLists, load_words
 from appliance.conversation.words import Lexicon
 
 __all__ = ["Kit"]
@@ -22,6 +24,8 @@ class Kit:
         self.lexicon = Lexicon(self.phrases.languages.values())
         self.timezone_minutes = int(conversation.get("timezone_minutes", 180))
         self.session_ms = int(conversation.get("session_minutes", 15)) * 60_000
+        self.words: WordLists = load_words(self.section("chat").get("words"))
+        self.masker = Masker(self.words)
 
     def section(self, name: str) -> Mapping[str, Any]:
         """One table of the configuration."""

@@ -43,6 +43,8 @@ class Shell:
         """Answer one event. looks: each app's read-only view of stored data, by the app's name."""
         session = self._begin(session, event)
         if event.kind != "timer" and not event.sender.startswith("+"):
+        if event.channel == "timer" and event.text:
+            return self._news(session, event, looks)
             # A service, not a person: no keyword, no reply. Wallets' receipts are the booking's business.
             app = self.apps.get("booking") or self.apps[self.default_app]
             turn = app.turn(session, event, looks.get(app.name))
@@ -151,6 +153,35 @@ class Shell:
     # -- what the shell answers itself
 
     def _special(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn | None:
+    def _news(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn:
+        """Something came for an app from outside (a model's answer): tell it, whoever has the word.
+
+        The event's text is the app's name and what came, "assistant 17"; the app sees an Event of kind
+        "event" with the rest as its text.
+        """
+        name, _, what = event.text.partition(" ")
+        silent = msgspec.structs.replace(event, kind="timer")
+        session = self._begin(session, silent)
+        if name not in self.apps:
+            return self._end(Turn(session=session), silent)
+        kind = "effect" if event.kind == "effect" else "event"
+        told = msgspec.structs.replace(event, kind=kind, text=what)
+        if session.app == name:
+            return self._end(self._of_app(session, told, looks), silent)
+        aside = dict(session.aside)
+        kept = aside.get(name) or {"state": "IDLE", "data": {}, "wake_at_ms": None}
+        seen = msgspec.structs.replace(
+            session, app=name, state=kept["state"], data=kept["data"], wake_at_ms=kept["wake_at_ms"], aside={}
+        )
+        turn = self._of_app(seen, told, looks)
+        after = turn.session
+        if name in aside:
+            aside[name] = {
+                **kept, "state": after.state, "data": after.data, "wake_at_ms": after.wake_at_ms
+            }  # fmt: skip
+        turn.session = msgspec.structs.replace(session, aside=aside)
+        return self._end(turn, silent)
+
         heard = words(event.text)
         if not heard:
             return self._menu(session, event) if session.app == MENU else None

@@ -46,9 +46,10 @@ class Event(msgspec.Struct, kw_only=True):
     """What an app is called with.
 
     kind: "text" (a person's message), "open" (the menu or a keyword chose this app: say where we are),
-    "timer" (wake_at_ms came), "effect" (one of the turn's effects was refused: the app is called again in
-    the same turn with the session as it was before, and what it returns replaces the first answer; the text
-    and everything else of the message are still there).
+    "timer" (wake_at_ms came), "event" (what the app asked the box for has come; the text says what),
+    "effect" (one of the turn's effects was refused: the app is called again in the same turn with the
+    session as it was before, and what it returns replaces the first answer; the text and everything else of
+    the message are still there).
     now_ms: the time of the turn. at_ms: when the person sent it. effect/reason/detail: the refused
     effect's name, the reason in a word, and data that helps to answer (seats left, for one).
     attempt: 0 for the first call of the turn, then 1, 2 ... for each refused effect.

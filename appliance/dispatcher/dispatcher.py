@@ -309,7 +309,9 @@ class Dispatcher:
             if not pending.attempt:
                 pending.entropy = self._chance(token)
                 pending.now_ms = now_ms
-            kind = "effect" if pending.attempt else "timer" if message.channel == "timer" else "text"
+            kind = "effect" if pending.attempt else "text"
+            if not pending.attempt and message.channel == "timer":
+                kind = "event" if message.text else "timer"  # with a text, something came for an app
             link.in_flight[token] = pending
             jobs.append(
                 Job(

@@ -34,7 +34,7 @@ class FrameError(Exception):
 class Job(msgspec.Struct, array_like=True, frozen=True):
     """One turn to run. token: this run's own number; the rest is what `Event` needs.
 
-    kind: "text", "timer" or "effect"; effect, reason, detail and attempt tell of a refused effect.
+    kind: "text", "timer", "event" or "effect"; effect, reason, detail and attempt tell of a refused effect.
     """
 
     token: int

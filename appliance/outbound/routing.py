@@ -97,7 +97,9 @@ class Routing:
 
     def reply_route(self, inbound: Inbound) -> str:
         """The route of a reply: the number that was texted answers; "" where it came by no route of ours."""
-        return inbound.channel if inbound.channel in self._serving else ANY_MODEM
+        # What came for an app from outside names the channel of the text that it answers.
+        came_by = inbound.recipient if inbound.channel == "timer" else inbound.channel
+        return came_by if came_by in self._serving else ANY_MODEM
 
     def elsewhere(self, claim: Claim, channel: str) -> Elsewhere | None:
         """Where a message goes that `channel` certainly did not send; None: it stays."""

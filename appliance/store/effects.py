@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 PROVIDERS: Final = tuple(  # modules that register handlers
-    f"appliance.store.{name}" for name in ("people", "booking", "payments", "chat", "assistant")
+    f"appliance.store.{name}" for name in ("people", "booking", "payments", "chat", "assistant", "asking")
 )
 
 

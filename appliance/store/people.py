@@ -66,6 +66,8 @@ _TRACES: Final = (
     ("booking", "holder", "code, state, seats, numbers, price_santim, held_at_ms, paid_at_ms, reason"),
     ("waiting", "number", "service_id, date, seats, at_ms"),
     ("question", "asker", "words, answer, asked_ms"),
+    ("asking", "asker", "words, answer, asked_ms"),
+    ("model_usage", "asker", "day, requests, tokens_in, tokens_out, cost"),
     ("chat_person", "number", "alias, language, topic, banned_ms"),
     ("chat_block", "number", "at_ms"),
     ("chat_report", "reporter", "words, at_ms, state"),
@@ -77,6 +79,7 @@ _DELETED: Final = (
     ("session", "sender"),
     ("waiting", "number"),
     ("question", "asker"),
+    ("asking", "asker"),
     ("chat_block", "number"),
     ("chat_block", "other"),
     ("chat_person", "number"),
@@ -89,6 +92,8 @@ _RENAMED: Final = (
     ("chat_report", "reporter"),
     ("chat_report", "reported"),
     ("chat_pair", "ended_by"),
+    ("chat_flag", "number"),
+    ("model_usage", "asker"),
 )
 
 

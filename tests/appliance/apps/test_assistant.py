@@ -7,13 +7,8 @@ import pytest
 
 from appliance.apps.assistant.app import cut
 from appliance.conversation.budget import segments
-from appliance.store.assistant import (
-    SAMPLE_KNOWLEDGE,
-    KnowledgeErrors,
-    answer_question,
-    import_knowledge,
-    open_questions,
-)
+from appliance.store.assistant import answer_question, open_questions
+from appliance.store.knowledge import KnowledgeErrors, import_folder
 from appliance.trial import Trial
 
 SARA = "+251922222222"
@@ -46,7 +41,7 @@ def test_question_nobody_knows_waits_for_a_person_whose_answer_goes_out(box: Tri
     assert reply.text.startswith("I do not know")
     ((number, asker, language, said, _),) = open_questions(box.db)
     assert (asker, language, said) == (SARA, "en", "ASK is there wifi aboard")
-    queued = answer_question(box.db, number, "Yes, on the coaches.", "lidya", box.now_ms, learn=True)
+    queued = answer_question(box.db, number, "Yes, on the coaches.", "lidya", box.now_ms, keep=True)
     assert queued is not None
     assert box.db.execute("SELECT recipient, text, lane FROM outbound").fetchall() == [
         (SARA, "Yes, on the coaches.", "reply")
@@ -54,7 +49,7 @@ def test_question_nobody_knows_waits_for_a_person_whose_answer_goes_out(box: Tri
     assert answer_question(box.db, number, "again", "lidya", box.now_ms) is None
     assert open_questions(box.db) == []
     assert box.text(SARA, "is wifi aboard?")[0].text == "Yes, on the coaches."
-    import_knowledge(box.db, SAMPLE_KNOWLEDGE)
+    import_folder(box.db, None)
     assert box.text(SARA, "is wifi aboard?")[0].text == "Yes, on the coaches."
 
 
@@ -84,18 +79,18 @@ def test_question_made_to_break_the_search_is_just_unknown(asked: str, box: Tria
     assert len(box.text(SARA, asked)) == 1
 
 
-def test_import_knowledge_bad_rows_are_all_named(tmp_path: Path, box: Trial) -> None:
+def test_import_folder_bad_rows_are_all_named(tmp_path: Path, box: Trial) -> None:
     (tmp_path / "en.csv").write_text("question,answer\nA?,\nB?,yes\nB?,no\n")
     with pytest.raises(KnowledgeErrors) as errors:
-        import_knowledge(box.db, tmp_path)
+        import_folder(box.db, tmp_path)
     assert errors.value.lines == [
         "en.csv: line 2: a question or an answer is empty",
         "en.csv: the question 'B?' stands twice",
     ]
 
 
-def test_import_knowledge_reads_markdown(tmp_path: Path, box: Trial) -> None:
+def test_import_folder_reads_markdown(tmp_path: Path, box: Trial) -> None:
     (tmp_path / "en.md").write_text("# Is there a toilet?\nYes,\non every coach.\n\n## Empty\n")
-    assert import_knowledge(box.db, tmp_path) == 1
+    assert import_folder(box.db, tmp_path) == 1
     box.text(SARA, "ask")
     assert box.text(SARA, "toilet?")[0].text == "Yes, on every coach."
