@@ -22,8 +22,8 @@ from msgspec import Meta, Struct
 
 from appliance.route_settings import Quiet, RouteConfig, mistakes
 from appliance.settings_tree import Setting, Verify, check_tree, described, overlay, settings_of
-
 from appliance.talk_settings import Assistant, Chat, absolute_files, talk_mistakes
+
 __all__ = [
     "Booking",
     "Config",
@@ -278,11 +278,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     payments: Payments = Payments()
     gateway: Gateway = Gateway()
     booking: Booking = Booking()
+    chat: Chat = Chat()
+    assistant: Assistant = Assistant()
     log: Log = Log()
 
     @property
-    chat: Chat = Chat()
-    assistant: Assistant = Assistant()
     def data_path(self) -> Path:
         return Path(self.data_dir)
 
@@ -330,18 +330,18 @@ def parse(text: str, *, name: str, folder: Path, env: Mapping[str, str] | None =
         raise ConfigErrors(errors)
     config = msgspec.convert(tree, Config, strict=False)
     timetable = config.booking.timetable
+    assistant, chat = absolute_files(config.assistant, config.chat, folder)
     return msgspec.structs.replace(
         config,
         data_dir=_absolute(config.data_dir, folder),
-    assistant, chat = absolute_files(config.assistant, config.chat, folder)
         booking=msgspec.structs.replace(
             config.booking, timetable=None if timetable is None else _absolute(timetable, folder)
         ),
+        assistant=assistant,
+        chat=chat,
         route=tuple(_route_from(folder, route) for route in config.route),
     )
 
-        assistant=assistant,
-        chat=chat,
 
 def settings() -> Iterator[Setting]:
     """Every setting there is, in the file's order."""
@@ -406,10 +406,10 @@ def _check_across(config: Config, name: str, errors: list[str]) -> None:
     if config.workers.max < config.workers.min:
         least, most = config.workers.min, config.workers.max
         errors.append(f"{name}: workers.max: {most}; want at least workers.min, which is {least}")
+    errors += [f"{name}: {line}" for line in talk_mistakes(config.assistant)]
     for field in ("name", "port"):
         seen: dict[str, int] = {}
         for index, modem in enumerate(config.modem):
-    errors += [f"{name}: {line}" for line in talk_mistakes(config.assistant)]
             value = getattr(modem, field)
             if value in seen:
                 errors.append(

@@ -26,16 +26,16 @@ from appliance.control import ControlError, ControlSocket
 from appliance.conversation.phrases import PhraseErrors
 from appliance.conversation.receipts import load_wallets
 from appliance.conversation.shell import Shell
-from appliance.dialler import Dialler
 from appliance.conversation.wordlists import WordListErrors
+from appliance.dialler import Dialler
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.exits import Exit, StartRefused
 from appliance.gateway.campaigns import CampaignService
 from appliance.gateway.control import client_op
 from appliance.gateway.service import Gateway
 from appliance.gateway.webhooks import WebhookService
-from appliance.outbound.allowance import Limits
 from appliance.llm.service import AskService
+from appliance.outbound.allowance import Limits
 from appliance.outbound.service import OutboundService
 from appliance.payments.control import agent_op, ledger_op
 from appliance.store import knowledge, spend, timetable
@@ -136,6 +136,9 @@ class Appliance:
             allow_private=config.gateway.webhooks_private,
         )
         await self.webhooks.start()
+        self.asking = AskService(store, config.assistant, self.clock_ms, timezone_minutes=zone)
+        await self.asking.start()
+        undo.push_async_callback(self.asking.stop)
         undo.push_async_callback(self.webhooks.stop)
         undo.callback(store.feed.subscribe(lambda change: self.webhooks.wake()))
         await self._start_web([route.endpoint for route in routes if route.endpoint is not None])
@@ -149,13 +152,11 @@ class Appliance:
             state=self._state,
         )
         control = ControlSocket(
-        self.asking = AskService(store, config.assistant, self.clock_ms, timezone_minutes=zone)
-        await self.asking.start()
-        undo.push_async_callback(self.asking.stop)
             config.control_socket,
             {
                 **console.handlers(),
                 **desk.handlers(store, config, self.clock_ms, offer=self.outbound.offer),
+                **knowledge_desk.handlers(store),
                 "client": self._op_client,
                 "agent": self._op_agent,
                 "ledger": self._op_ledger,
@@ -169,7 +170,6 @@ class Appliance:
         booking = self.config.booking
         try:
             done = await self.store.writer.run(
-                **knowledge_desk.handlers(store),
                 timetable.import_folder,
                 Path(booking.timetable) if booking.timetable else timetable.SAMPLE_FOLDER,
                 now_ms=self.clock_ms(),
@@ -191,6 +191,7 @@ class Appliance:
 
     async def _load_knowledge(self) -> None:
         """Give the assistant what the operator's files know; the same files again change nothing."""
+        folder = self.config.assistant.knowledge
         try:
             await self.store.writer.run(knowledge.import_folder, Path(folder) if folder else None)
         except (knowledge.KnowledgeErrors, OSError) as error:
@@ -204,7 +205,6 @@ class Appliance:
         names = {modem.name for modem in config.modem}
         try:
             return list(build_routes(config.route, names, session, region=config.conversation.region))
-        folder = self.config.assistant.knowledge
         except PresetError as error:
             raise StartRefused(Exit.USAGE, str(error)) from error
 
@@ -360,6 +360,7 @@ class Appliance:
 def checked_shell(config: Config) -> Shell:
     """The conversations, refused at the start where a phrase file would answer a person wrongly."""
     try:
+        config.assistant.key()
         return Shell(app_settings(config))
     except (PhraseErrors, WordListErrors) as error:
         raise StartRefused(Exit.USAGE, "\n".join(error.lines)) from error
@@ -371,9 +372,20 @@ def app_settings(config: Config) -> dict[str, Any]:
         "conversation": msgspec.to_builtins(config.conversation),
         "payments": msgspec.to_builtins(config.payments),
         "booking": msgspec.to_builtins(config.booking),
+        "chat": msgspec.to_builtins(config.chat),
+        # Not where the model is nor its key: a worker asks nobody.
+        "assistant": {
+            "on": config.assistant.endpoint is not None,
+            "timeout_s": config.assistant.timeout_s,
+            "answer_tokens": config.assistant.answer_tokens,
+            "tokens_per_person": config.assistant.tokens_per_person,
+            "tokens_per_client": config.assistant.tokens_per_client,
+            "cost_per_day": config.assistant.cost_per_day,
+            "input_price": config.assistant.input_price,
+            "output_price": config.assistant.output_price,
+        },
     }
 
-        config.assistant.key()
 
 async def serve(config: Config, stop: asyncio.Event, ready: Callable[[Appliance], None] | None = None) -> int:
     """Run the appliance until `stop` is set. ready: called once it accepts messages."""
@@ -387,18 +399,6 @@ async def serve(config: Config, stop: asyncio.Event, ready: Callable[[Appliance]
         await _watch(appliance, stop.wait)
     finally:
         await appliance.stop()
-        "chat": msgspec.to_builtins(config.chat),
-        # Not where the model is nor its key: a worker asks nobody.
-        "assistant": {
-            "on": config.assistant.endpoint is not None,
-            "timeout_s": config.assistant.timeout_s,
-            "answer_tokens": config.assistant.answer_tokens,
-            "tokens_per_person": config.assistant.tokens_per_person,
-            "tokens_per_client": config.assistant.tokens_per_client,
-            "cost_per_day": config.assistant.cost_per_day,
-            "input_price": config.assistant.input_price,
-            "output_price": config.assistant.output_price,
-        },
     return int(Exit.STOPPED)
 
 

@@ -41,10 +41,10 @@ class Shell:
 
     def turn(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn:
         """Answer one event. looks: each app's read-only view of stored data, by the app's name."""
-        session = self._begin(session, event)
-        if event.kind != "timer" and not event.sender.startswith("+"):
         if event.channel == "timer" and event.text:
             return self._news(session, event, looks)
+        session = self._begin(session, event)
+        if event.kind != "timer" and not event.sender.startswith("+"):
             # A service, not a person: no keyword, no reply. Wallets' receipts are the booking's business.
             app = self.apps.get("booking") or self.apps[self.default_app]
             turn = app.turn(session, event, looks.get(app.name))
@@ -150,9 +150,6 @@ class Shell:
         turn.session = msgspec.structs.replace(session, aside=aside)
         return self._end(turn, event)
 
-    # -- what the shell answers itself
-
-    def _special(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn | None:
     def _news(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn:
         """Something came for an app from outside (a model's answer): tell it, whoever has the word.
 
@@ -182,6 +179,9 @@ class Shell:
         turn.session = msgspec.structs.replace(session, aside=aside)
         return self._end(turn, silent)
 
+    # -- what the shell answers itself
+
+    def _special(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn | None:
         heard = words(event.text)
         if not heard:
             return self._menu(session, event) if session.app == MENU else None
