@@ -250,6 +250,8 @@ class OutboundService:
             await asyncio.sleep(SWEEP_S)
             try:
                 changes = await self._store.writer.run(ops.sweep, self._clock_ms(), SWEPT_AT_ONCE)
+                if faults.armed:
+                    faults.hit("outbound.swept")
                 self.publish(changes)
                 await self._reconcile()
             except StoreClosed:
@@ -263,8 +265,6 @@ def _lane_counts(db: sqlite3.Connection, now_ms: int) -> list[dict[str, Any]]:
     lanes: dict[str, dict[str, Any]] = {
         lane: {"lane": str(lane), "queued": 0, "oldest_ms": None, "sending": 0} for lane in Lane
     }
-                if faults.armed:
-                    faults.hit("outbound.swept")
     for key, _ in ops.active_keys(db):
         lane = lanes[key.lane]
         count, oldest = db.execute(
