@@ -197,7 +197,24 @@ class Dispatcher:
 
         It is on disk when this returns, whatever became of its turn. Raises as `Store.accept` does.
         """
-        return (await self.converse_many((inbound,), timeout_s))[0]
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        draft = self._draft(inbound, now)
+        if draft is None:
+            return (await self.converse_many((inbound,), timeout_s))[0]
+        self._pump_soon()
+        drafts = (draft,)
+        timer = loop.call_later(timeout_s, self._time_up, drafts)
+        try:
+            found: Conversed | Accepted = await draft.caller
+        except BaseException:
+            self._time_up(drafts)
+            raise
+        finally:
+            timer.cancel()
+        if isinstance(found, Conversed):
+            return found
+        return (await self._waited([found], max(0.0, now + timeout_s - loop.time())))[0]
 
     async def converse_many(self, messages: Sequence[Inbound], timeout_s: float) -> list[Conversed]:
         """`converse` for each; a key repeated inside the list is a duplicate of the first."""
@@ -220,7 +237,10 @@ class Dispatcher:
             timer.cancel()
         if all(isinstance(each, Conversed) for each in found):
             return cast(list[Conversed], found)
-        left_s = max(0.0, now + timeout_s - loop.time())
+        return await self._waited(found, max(0.0, now + timeout_s - loop.time()))
+
+    async def _waited(self, found: Sequence[Conversed | Accepted], left_s: float) -> list[Conversed]:
+        """The same with the replies to those that are on disk without their turn, as far as they come."""
         waited = [each for each in found if isinstance(each, Accepted)]
         fresh = {each.id for each in waited if not each.duplicate and each.state is InboundState.ACCEPTED}
         numbers = [each.id for each in waited]

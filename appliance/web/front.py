@@ -22,7 +22,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.tcp_helpers import tcp_keepalive
-from multidict import CIMultiDict, MultiDict
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict
 
 from appliance.web.exchange import HOT_ROUTES, Answer, Hot
 from appliance.web.incoming import MAX_BODY_OCTETS
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 3630.0  # a connection without a request is closed after as long as aiohttp waits
 SWEEP_S: Final = 60.0
+HEADS_KEPT: Final = 1024
+HEAD_KEPT_OCTETS: Final = 1024
 AHEAD_OCTETS: Final = 64 * 1024  # of requests sent before the one at work was answered; beyond it: no reading
 
 # One request line and fields of printable ASCII. A field that is folded, or has no plain name, is no match.
@@ -46,10 +48,13 @@ _LENGTH: Final = re.compile(r"\d{1,7}\Z")
 _OTHERS_BUSINESS: Final = frozenset(
     {"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te", "sec-websocket-key"}
 )
-_SINGLE: Final = ("Host", "Content-Length", "Content-Type", "Connection", "Authorization")
+_SINGLE: Final = ("host", "content-length", "content-type", "connection", "authorization")
 _NO_QUERY: Final[MultiDict[str]] = MultiDict()
 _NO_MATCH: Final[Mapping[str, str]] = MappingProxyType({})
-_TAIL: Final = f"\r\nServer: {SERVER_SOFTWARE}\r\n".encode()
+_SERVER: Final = f"Server: {SERVER_SOFTWARE}\r\n"
+_CLOSE: Final = "Connection: close\r\n"
+_STAY: Final = "Connection: keep-alive\r\n"
+_STATUS: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class _Asked:
@@ -60,7 +65,7 @@ class _Asked:
     query = _NO_QUERY
     match_info = _NO_MATCH
 
-    def __init__(self, headers: CIMultiDict[str], remote: str | None, body: bytes) -> None:
+    def __init__(self, headers: CIMultiDictProxy[str], remote: str | None, body: bytes) -> None:
         self.headers = headers
         self.remote = remote
         self._body = body
@@ -79,44 +84,53 @@ class _Head:
     ) -> None:
         self.hot = hot
         self.minor = minor
-        self.headers = headers
+        self.headers = CIMultiDictProxy(headers)
         self.length = length
         self.end = end
         self.closing = closing
 
 
-def _read_head(data: bytes, routes: Mapping[bytes, Hot]) -> _Head | None:
-    """The head at the beginning of `data`; None when it is for aiohttp to read."""
-    found = _HEAD.match(data)
-    if found is None:
-        return None
-    hot = routes.get(found[1])
-    if hot is None:
-        return None
-    headers = CIMultiDict(_FIELD.findall(found[3].decode("ascii")))
-    for name in headers:
-        if name.lower() in _OTHERS_BUSINESS:
+class _Heads:
+    """Reads heads. A caller sends nearly the same one each time, so those that may come again are kept."""
+
+    def __init__(self, routes: Mapping[str, Hot]) -> None:
+        self._routes = {path.encode(): handler for path, handler in routes.items()}
+        self._known: dict[bytes, _Head] = {}
+
+    def read(self, data: bytes) -> _Head | None:
+        """The head at the beginning of `data`; None when it is for aiohttp to read."""
+        raw = data[: data.find(b"\r\n\r\n") + 4]
+        head = self._known.get(raw)
+        if head is None:
+            head = self._parse(raw)
+            if head is not None and len(raw) <= HEAD_KEPT_OCTETS and "Idempotency-Key" not in head.headers:
+                if len(self._known) >= HEADS_KEPT:
+                    self._known.clear()
+                self._known[raw] = head
+        return head
+
+    def _parse(self, raw: bytes) -> _Head | None:
+        found = _HEAD.fullmatch(raw)
+        if found is None:
             return None
-    length = headers.get("Content-Length", "")
-    if _LENGTH.match(length) is None or "Host" not in headers:
-        return None
-    octets = int(length)
-    if octets > MAX_BODY_OCTETS:
-        return None
-    if len(headers) > len(set(headers)):  # rare enough to be looked at closely
-        for name in _SINGLE:
-            if len(headers.getall(name, ())) > 1:
-                return None
-    connection = headers.get("Connection")
-    minor = found[2]
-    if connection is None:
-        closing = minor == b"0"
-    else:
-        word = connection.lower()
-        if word not in ("keep-alive", "close"):
+        hot = self._routes.get(found[1])
+        if hot is None:
             return None
-        closing = word == "close"
-    return _Head(hot, minor, headers, octets, found.end(), closing)
+        fields = _FIELD.findall(found[3].decode("ascii"))
+        names = [name.lower() for name, _ in fields]
+        if not _OTHERS_BUSINESS.isdisjoint(names):
+            return None
+        if len(set(names)) < len(names) and any(names.count(name) > 1 for name in _SINGLE):
+            return None
+        headers = CIMultiDict(fields)
+        length = headers.get("Content-Length", "")
+        if _LENGTH.match(length) is None or int(length) > MAX_BODY_OCTETS or "host" not in names:
+            return None
+        minor, connection = found[2], headers.get("Connection", "").lower()
+        if connection not in ("", "keep-alive", "close") or (not connection and "connection" in names):
+            return None
+        closing = connection == "close" or (not connection and minor == b"0")
+        return _Head(hot, minor, headers, int(length), len(raw), closing)
 
 
 class _Front(asyncio.Protocol):
@@ -165,7 +179,7 @@ class _Front(asyncio.Protocol):
 
     def _begin(self, data: bytes) -> None:
         """A request begins with `data`."""
-        head = _read_head(data, self._server.routes)
+        head = self._server.heads.read(data)
         if head is None or self.stopping:
             self._hand_over(data)
             return
@@ -267,28 +281,21 @@ class _Front(asyncio.Protocol):
 
 def _written(answer: Answer, head: _Head) -> bytes:
     """The answer's octets, its fields as aiohttp writes them and in its order."""
-    body = answer.body
-    lines = [b"HTTP/1.%b %d %b\r\n" % (head.minor, answer.status, _phrase(answer.status))]
-    for name, value in answer.headers.items():
-        lines.append(f"{name}: {value}\r\n".encode())
-    if body is not None:
-        lines.append(b"Content-Type: %b\r\n" % answer.content_type.encode())
-    lines.append(b"Content-Length: %d\r\nDate: " % len(body or b""))
-    lines.append(rfc822_formatted_time().encode())
-    lines.append(_TAIL)
+    status, body, content_type, headers = answer
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) if headers else ""
+    if body is None:
+        body = b""
+    else:
+        fields += f"Content-Type: {content_type}\r\n"
     if head.closing:
-        if head.minor == b"1":
-            lines.append(b"Connection: close\r\n")
-    elif head.minor == b"0":
-        lines.append(b"Connection: keep-alive\r\n")
-    lines.append(b"\r\n")
-    if body is not None:
-        lines.append(body)
-    return b"".join(lines)
-
-
-def _phrase(status: int) -> bytes:
-    return HTTPStatus(status).phrase.encode()
+        connection = _CLOSE if head.minor == b"1" else ""
+    else:
+        connection = _STAY if head.minor == b"0" else ""
+    text = (
+        f"HTTP/1.{head.minor[0] - 48} {_STATUS[status]}\r\n{fields}Content-Length: {len(body)}\r\n"
+        f"Date: {rfc822_formatted_time()}\r\n{_SERVER}{connection}\r\n"
+    )
+    return text.encode() + body
 
 
 class _FrontServer:
@@ -297,7 +304,7 @@ class _FrontServer:
     def __init__(self, server: web.Server, routes: Mapping[str, Hot]) -> None:
         self.loop = asyncio.get_running_loop()
         self.aiohttp = server
-        self.routes = {path.encode(): handler for path, handler in routes.items()}
+        self.heads = _Heads(routes)
         self.fronts: set[_Front] = set()
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 

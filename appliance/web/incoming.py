@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -57,6 +58,11 @@ class IncomingSms(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=F
 
 _ONE: Final = msgspec.json.Decoder(IncomingSms)
 _MANY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: str) -> bool:
+    return _JSON_TYPE.match(content_type) is not None
 
 
 def parse_timestamp(value: int | float | str) -> int:
@@ -128,7 +134,12 @@ def _inbound(sms: IncomingSms, now_ms: int, region: str) -> Inbound:
 
 def _replies(texts: Sequence[str]) -> list[dict[str, Any]]:
     """The replies as the caller sees them; `segments` is what each would cost over the air."""
-    return [{"text": text, "segments": len(segment(text).parts)} for text in texts]
+    return [{"text": text, "segments": _segments(text)} for text in texts]
+
+
+@lru_cache(maxsize=2048)  # many people are told the same, and counting costs 5 us
+def _segments(text: str) -> int:
+    return len(segment(text).parts)
 
 
 def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> Answer:
@@ -147,7 +158,7 @@ class Incoming:
         """Accept one message or a batch. 200, 202, 400, 401, 403, 413, 415, 503."""
         services = self._services
         check_sender(request, services.settings)
-        if not _JSON_TYPE.match(request.headers.get("Content-Type", "")):
+        if not _is_json(request.headers.get("Content-Type", "")):
             raise Problem(
                 415,
                 "unsupported-media-type",

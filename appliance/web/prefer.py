@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["MAX_WAIT_S", "wait_preference"]
@@ -19,6 +20,13 @@ def wait_preference(values: list[str]) -> int | None:
     the first of several counts.
     """
     for value in values:
-        if found := _WAIT.search(value):
-            return min(int(found[1]), MAX_WAIT_S)
+        seconds = _seconds(value)
+        if seconds is not None:
+            return seconds
     return None
+
+
+@lru_cache(maxsize=256)  # callers say the same each time, and the search costs 5 us
+def _seconds(value: str) -> int | None:
+    found = _WAIT.search(value)
+    return None if found is None else min(int(found[1]), MAX_WAIT_S)
