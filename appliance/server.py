@@ -40,6 +40,7 @@ from appliance.outbound.service import OutboundService
 from appliance.payments.control import agent_op, ledger_op
 from appliance.store import knowledge, spend, timetable
 from appliance.store.store import Store
+from appliance.timekeeper import Timekeeper
 from appliance.web.app import make_app
 from appliance.web.front import FrontRunner
 from appliance.web.services import Services, WebSettings
@@ -88,6 +89,10 @@ class Appliance:
         self._shell = checked_shell(config)
         self.store = store = await Store.open(config.data_path)
         undo.push_async_callback(store.close)
+        # Before anybody looks at a deadline: the clock may have been set while the program was not there.
+        keeper = Timekeeper(self.clock, store.writer)
+        await keeper.start()
+        undo.push_async_callback(keeper.stop)
         wallets = load_wallets(config.payments.wallets)
         # A wallet's own text is proof of a payment, so it gets a turn although nobody answers its sender.
         store.admission.exempt = lambda inbound: (
@@ -116,6 +121,7 @@ class Appliance:
             reply_route=self.outbound.routing.reply_route,
         )
         undo.push_async_callback(self._stop_modems)
+        keeper.on_moved = self.outbound.clock_moved
         await self.outbound.start()
         undo.push_async_callback(self.outbound.stop, AIR_PATIENCE_S)
         await self.dispatcher.start()

@@ -28,7 +28,7 @@ class Pending:
     """A message in memory that is owed a turn, and what has happened to its turn so far."""
 
     __slots__ = (
-        "answering", "attempt", "caller", "detail", "effect", "entropy", "id", "inbound", "mailbox",
+        "again", "answering", "attempt", "caller", "detail", "effect", "entropy", "id", "inbound", "mailbox",
         "now_ms", "persisting", "reason", "since_s", "solo", "strikes", "then", "void",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Pending:
         self.detail: dict[str, Any] = {}
         self.entropy = 0  # kept through the attempts of a turn, as is
         self.now_ms = 0  # the time of the turn
+        self.again = False  # it was run again because the clock was set meanwhile
         self.answering = False  # its commit, under way, puts the replies into a waiting caller's response
         self.mailbox: Mailbox | None = None
         # Of a draft only, a message that is not on disk yet; its id is negative until it is.

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 REFUSALS: Final = 3  # how often an app may be called again for a refused effect
 STRIKES: Final = 2  # failed turns after which a message is set aside
+CLOCK_SET_MS: Final = 60_000  # beyond what a turn can take, nearly always
 RETRY_S: Final = 0.5  # pause before a turn that the disk or a reader failed
 
 
@@ -71,6 +72,13 @@ class Settler:
             return
         if pending.persisting:
             pending.then = lambda: self.commit(pending, outcome)
+            return
+        if abs(self._clock_ms() - pending.now_ms) > CLOCK_SET_MS and not pending.again:
+            # The clock was set while the turn was run: its session and holds would end in another year. A
+            # turn is pure, so it is run again; once, since this may also be a machine that stood still.
+            pending.again, pending.attempt = True, 0
+            self._boxes.put_back(pending)
+            self._on_ready()
             return
         session = None
         if outcome.body:

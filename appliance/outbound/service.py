@@ -67,6 +67,7 @@ class OutboundService:
         self._pumps: dict[str, list[tuple[Pump, asyncio.Task[None]]]] = {}
         self._balances: dict[str, tuple[BalanceWatch, asyncio.Task[None]]] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._moved: asyncio.Task[None] | None = None
         self.routing = Routing(store, clock_ms)
         self._context = PumpContext(
             lanes=self._lanes,
@@ -93,7 +94,7 @@ class OutboundService:
         """Let what is on the air finish for up to `patience_s`, then end."""
         pumps = [each for several in self._pumps.values() for each in several]
         await asyncio.gather(*(pump.stop(patience_s) for pump, _ in pumps))
-        tasks = [task for _, task in pumps] + ([self._sweeper] if self._sweeper else [])
+        tasks = [task for _, task in pumps] + [each for each in (self._sweeper, self._moved) if each]
         tasks += [task for _, task in self._balances.values()]
         for task in tasks:
             task.cancel()
@@ -177,6 +178,18 @@ class OutboundService:
                 self._publish_one(*change)
             if change.state in ("delivered", "failed", "expired"):
                 self._lanes.stop_avoiding(change.outbound_id)
+
+    def clock_moved(self) -> None:
+        """The clock was set and the deadlines on disk with it: read again what memory knows of them."""
+        self._moved = asyncio.create_task(self._read_again(), name="after the clock was set")
+
+    async def _read_again(self) -> None:
+        try:
+            for name, several in self._pumps.items():
+                await self._load(name, several[0][0].pace)
+            await self._reconcile()
+        except (sqlite3.Error, StoreError) as error:
+            log.warning("after the clock was set: %s; the sweeper looks again", error)
 
     async def snapshot(self) -> dict[str, Any]:
         """For the page: what waits per lane and since when, and what is on the air."""

@@ -155,6 +155,7 @@ class Writer:
         self._beat = time.monotonic()
         self._closed = False
         self._db: sqlite3.Connection | None = None
+        self._owed: list[_Owed] = []  # touched in the thread only
 
     def start(self) -> None:
         """Open the connection here, so that an error is the caller's, then start the thread."""
@@ -262,6 +263,20 @@ class Writer:
         if len(gathering) == 1:
             loop.call_soon(self._hand_over)
 
+    def owe(self, op: Callable[[sqlite3.Connection], Any], then: Callable[[], None]) -> None:
+        """An op that everything posted after it relies on: no later op is committed before it is.
+
+        While the disk refuses, it is kept and opens the next transaction. then: called on the loop after it.
+        """
+        if self._closed or self.state is WriterState.STOPPED:
+            return
+        assert self._loop is not None, "the writer is not started"
+        owed = _Owed(op, then)
+        self._waiting += 1
+        self._gathering.append((owed, (), owed.done))
+        if len(self._gathering) == 1:
+            self._loop.call_soon(self._hand_over)
+
     def _hand_over(self) -> None:
         if self._gathering:
             batch, self._gathering = self._gathering, []
@@ -343,6 +358,7 @@ class Writer:
                 if state in (WriterState.IOERR, WriterState.CORRUPT):
                     self._reopen()
                 self.stats.failed += len(group)
+                self._owed += [job[0] for job in group if isinstance(job[0], _Owed)]
                 refused = StoreUnavailable(str(state), str(error))
                 return [(None, refused)] * len(group)
             if self.state is not WriterState.OK:
@@ -355,14 +371,36 @@ class Writer:
         if db is None:
             db = self._db = connect_writer(self.path)
         db.execute(_BEGIN)
+        owed = self._run_owed(db) if self._owed else []
         results = self._one_by_one(db, group) if savepoints else self._together(db, group)
         if faults.armed:
             faults.hit("writer.before_commit")
         if db.in_transaction:  # a single op that failed has rolled back already
             db.execute("COMMIT")
+            if owed:
+                self._paid(owed)
         if faults.armed:
             faults.hit("writer.after_commit")
         return results
+
+    def _run_owed(self, db: sqlite3.Connection) -> list[_Owed]:
+        """Begin a transaction with what an earlier one owes; one that can never work is given up loudly."""
+        for owed in list(self._owed):
+            try:
+                owed(db)
+            except Exception as error:
+                if disk_state(error) is not None:
+                    raise
+                self._owed.remove(owed)
+                logger.critical("what all later writes rely on failed", exc_info=error)
+        return list(self._owed)
+
+    def _paid(self, owed: list[_Owed]) -> None:
+        self._owed = []
+        assert self._loop is not None
+        for each in owed:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(each.then)
 
     def _together(self, db: sqlite3.Connection, group: list[_Job]) -> list[_Answer]:
         """Run a group on the hope that nothing fails, neighbouring calls of one op together."""
@@ -472,6 +510,25 @@ class Writer:
 
 class _OpFailed(StoreError):
     """An op of a group failed: the group is run again with savepoints. Never leaves the thread."""
+
+
+class _Owed:
+    """An op that is kept until a commit holds it."""
+
+    __slots__ = ("op", "then")
+
+    def __init__(self, op: Callable[[sqlite3.Connection], Any], then: Callable[[], None]) -> None:
+        self.op = op
+        self.then = then
+
+    def __call__(self, db: sqlite3.Connection) -> None:
+        self.op(db)
+
+    def done(self, value: Any, error: BaseException | None) -> None:
+        if error is None:
+            self.then()
+        elif not isinstance(error, StoreError):
+            logger.critical("what all later writes rely on failed", exc_info=error)
 
 
 def _probe(db: sqlite3.Connection) -> None:

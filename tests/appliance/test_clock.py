@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.clock import BUILT_MS, SAVE_EVERY_MS, Clock, system_clock_is_disciplined
+from appliance.clock import BUILT_MS, SAVE_EVERY_MS, STEP_MS, Clock, Line, system_clock_is_disciplined
 
 NOW = BUILT_MS + 300 * 86_400_000
 HOUR = 3_600_000
@@ -133,6 +133,102 @@ def test_time_is_saved_every_ten_minutes_and_not_more_often(box: Box) -> None:
 def test_damaged_file_is_no_time(box: Box, content: str) -> None:
     box.file.write_text(content)
     assert box.boot().now_ms() == NOW
+
+
+def line_of(box: Box, stored: Line | None = None, boot: str = "a") -> int:
+    return box.clock.resume(stored, boot)
+
+
+@pytest.mark.parametrize("jump_ms", [40 * 24 * HOUR, -90_000, STEP_MS, -STEP_MS])
+def test_line_of_time_goes_on_until_a_jump_is_taken(box: Box, jump_ms: int) -> None:
+    assert line_of(box) == 0
+    box.pass_ms(1_000)
+    box.system += jump_ms
+    assert box.clock.now_ms() == NOW + 1_000
+    assert box.clock.jump_ms() == jump_ms
+    box.clock.take(jump_ms)
+    assert box.clock.now_ms() == NOW + 1_000 + jump_ms and box.clock.jump_ms() == 0
+    assert box.clock.trusted
+
+
+def test_line_of_time_follows_small_corrections_at_once(box: Box) -> None:
+    line_of(box)
+    for _ in range(4):
+        box.system += STEP_MS - 1
+        assert box.clock.now_ms() == box.system
+    assert box.clock.jump_ms() == 0
+
+
+def test_clock_that_jumped_and_came_back_before_it_was_looked_at_never_moved(box: Box) -> None:
+    line_of(box)
+    box.system += 24 * HOUR
+    assert box.clock.now_ms() == NOW
+    box.system -= 24 * HOUR
+    assert box.clock.now_ms() == NOW and box.clock.jump_ms() == 0
+    assert box.clock.trusted
+
+
+def test_system_clock_that_is_set_to_before_this_program_is_not_believed(box: Box) -> None:
+    line_of(box)
+    box.system = 0
+    assert box.clock.now_ms() == NOW and box.clock.jump_ms() == 0
+    assert not box.clock.trusted
+
+
+def test_system_clock_set_back_below_the_saved_time_is_believed(box: Box) -> None:
+    line_of(box)
+    box.system += 40 * 24 * HOUR
+    box.clock.take(box.clock.jump_ms())
+    box.clock.now_ms()  # saves the wrong time
+    box.system -= 40 * 24 * HOUR
+    assert box.clock.jump_ms() == -40 * 24 * HOUR
+    assert box.clock.trusted
+
+
+def test_saved_time_that_ran_ahead_gives_way_to_ntp_at_the_next_boot(box: Box) -> None:
+    box.system = NOW + 1_000 * HOUR
+    box.boot().now_ms()
+    box.system = NOW
+    clock = box.boot()
+    line_of(box)
+    assert not clock.trusted
+    box.disciplined = True
+    assert clock.confirm()
+    assert clock.trusted
+    assert clock.jump_ms() == -1_000 * HOUR
+
+
+def test_program_started_again_in_one_boot_finds_the_jump_it_did_not_see(box: Box) -> None:
+    line_of(box)
+    stored = box.clock.line("a")
+    box.pass_ms(60_000)
+    box.system += 40 * 24 * HOUR
+    box.boot()
+    assert line_of(box, stored) == 40 * 24 * HOUR
+    assert box.clock.now_ms() == NOW + 60_000
+
+
+def test_program_started_again_in_another_boot_begins_a_new_line(box: Box) -> None:
+    line_of(box)
+    stored = box.clock.line("a")
+    box.up, box.system = 0, NOW + 24 * HOUR
+    box.boot()
+    assert line_of(box, stored, "b") == 0
+    assert box.clock.now_ms() == NOW + 24 * HOUR
+    assert box.clock.line("b").since_ms == NOW + 24 * HOUR
+
+
+def test_program_started_again_keeps_the_network_s_time_in_a_box_without_a_clock(box: Box) -> None:
+    box.system = 0
+    box.boot()
+    line_of(box)
+    box.clock.network_says(NOW)
+    box.clock.take(box.clock.jump_ms())
+    stored = box.clock.line("a")
+    box.pass_ms(2_000)
+    box.boot()
+    assert line_of(box, stored) == 0
+    assert box.clock.trusted and box.clock.now_ms() == NOW + 2_000
 
 
 def test_kernel_is_asked_without_an_error() -> None:

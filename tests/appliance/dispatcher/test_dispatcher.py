@@ -135,6 +135,16 @@ async def test_dispatcher_turn_commits_session_reply_and_handled(bench: Make) ->
     assert [(row.recipient, row.key.lane) for row in b.queued] == [("+251911000001", "reply")]
 
 
+async def test_dispatcher_clock_set_while_a_turn_runs_runs_it_again_in_the_new_time(bench: Make) -> None:
+    clock = [now_ms()]
+    b = await bench(clock_ms=lambda: clock[0])
+    accepted = await b.store.accept(message("nap 0.2"))
+    await until(lambda: any(link.in_flight for link in b.dispatcher._pool.links))
+    clock[0] += 40 * 86_400_000
+    assert await b.dispatcher.wait(accepted.id, 20) == ["1:nap 0.2"]
+    assert await b.rows("SELECT expires_at_ms FROM session") == [(clock[0] + 900_000,)]
+
+
 async def test_dispatcher_session_is_remembered_between_texts(bench: Make) -> None:
     b = await bench()
     assert [await b.ask(text) for text in ("a", "b", "c")] == [["1:a"], ["2:b"], ["3:c"]]
