@@ -38,7 +38,7 @@ from appliance.llm.service import AskService
 from appliance.outbound.allowance import Limits
 from appliance.outbound.service import OutboundService
 from appliance.payments.control import agent_op, ledger_op
-from appliance.store import knowledge, spend, timetable
+from appliance.store import knowledge, timetable
 from appliance.store.store import Store
 from appliance.timekeeper import Timekeeper
 from appliance.web.app import make_app
