@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-from appliance import loop
+from appliance import garbage, loop
 from appliance.config import Config, ConfigErrors, load
 from appliance.exits import Exit, StartRefused
 from appliance.logs import setup
@@ -92,8 +92,9 @@ def prepare_data_dir(path: Path) -> None:
 
 
 async def _until_signal(config: Config, ready: Callable[[str], None] | None) -> int:
+    garbage.hold()
     # Here, not at the top: aiohttp and the rest cost 0.3 s that a configuration error need not wait for.
-    from appliance.server import serve
+    from appliance.server import Appliance, serve
 
     stop = asyncio.Event()
     running = asyncio.get_running_loop()
@@ -115,7 +116,13 @@ async def _until_signal(config: Config, ready: Callable[[str], None] | None) -> 
 
     for name in ("SIGTERM", "SIGINT"):
         running.add_signal_handler(getattr(signal, name), asked, name)
-    return await serve(config, stop, lambda appliance: ready(appliance.address) if ready else None)
+
+    def started(appliance: Appliance) -> None:
+        garbage.settle()
+        if ready is not None:
+            ready(appliance.address)
+
+    return await serve(config, stop, started)
 
 
 def _force_after(limit_s: float) -> None:

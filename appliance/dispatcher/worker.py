@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from appliance import faults
+from appliance import faults, garbage
 from appliance.conversation.turn import Event, Session, Turn
 from appliance.dispatcher.framing import FrameReader, Job, Outcome, Results, ToWorker, encode, to_worker
 from appliance.store.database import connect_reader
@@ -49,7 +49,9 @@ def main(connection: socket.socket, database: str, factory: str, settings: bytes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C goes to the whole group; the dispatcher decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection.setblocking(True)
+    garbage.hold()
     worker = Worker(connection, Path(database), factory, msgspec.json.decode(settings))
+    garbage.settle()
     try:
         worker.run()
     except (BrokenPipeError, ConnectionResetError):
