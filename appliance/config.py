@@ -20,6 +20,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from appliance.limit_settings import Limits, Spending
 from appliance.route_settings import Quiet, RouteConfig, mistakes
 from appliance.settings_tree import Setting, Verify, check_tree, described, overlay, settings_of
 from appliance.talk_settings import Assistant, Chat, absolute_files, talk_mistakes
@@ -275,6 +276,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     quiet: Quiet = Quiet()
     workers: Workers = Workers()
     conversation: Conversation = Conversation()
+    limits: Limits = Limits()
+    spending: Spending = Spending()
     payments: Payments = Payments()
     gateway: Gateway = Gateway()
     booking: Booking = Booking()

@@ -18,9 +18,10 @@ from appliance.control import ControlError, Handler
 from appliance.conversation.dates import clock, day_short
 from appliance.conversation.kit import Kit
 from appliance.conversation.money import money
+from appliance.guard.tiers import TIERS
 from appliance.importing import Importer
 from appliance.message import normalise_number
-from appliance.store import booking, people, timetable
+from appliance.store import booking, guards, people, timetable
 
 if TYPE_CHECKING:
     from appliance.config import Config
@@ -44,17 +45,26 @@ def handlers(
     importer = Importer(store)
 
     async def person(request: dict[str, Any]) -> dict[str, Any]:
-        """{"do": "show" | "export" | "erase", "number"}."""
+        """{"do": "show" | "export" | "erase" | "tier", "number"}; "tier" sets one ("auto": by bookings)."""
         number = normalise_number(str(request.get("number", "")), config.conversation.region)
         if number is None:
             raise ControlError(f"{request.get('number')!r} is no mobile number")
         if request.get("do") == "show":
-            return dict(await store.reader.run(people.show, number))
+            tier = await store.reader.run(guards.tier_of, store.admission, number)
+            return dict(await store.reader.run(people.show, number)) | {"tier": tier}
+        if request.get("do") == "tier":
+            wanted = request.get("tier")
+            if wanted is not None:
+                if wanted not in (*TIERS, "auto"):
+                    raise ControlError(f"tier: {wanted!r}; want {', '.join(TIERS)} or auto")
+                chosen = "" if wanted == "auto" else str(wanted)
+                await store.writer.run(guards.set_tier, number, chosen, clock_ms(), "control socket")
+            return {"number": number, "tier": await store.reader.run(guards.tier_of, store.admission, number)}
         if request.get("do") == "export":
             return {"data": await store.reader.run(people.export, number)}
         if request.get("do") == "erase":
             return {"changed": await store.writer.run(people.erase, number, clock_ms())}
-        raise ControlError(f"do: {request.get('do')!r}; want show, export or erase")
+        raise ControlError(f"do: {request.get('do')!r}; want show, export, erase or tier")
 
     async def timetable_import(request: dict[str, Any]) -> dict[str, Any]:
         """{"path", "dry_run"}: bring a folder's CSV files or a GTFS zip, or say what they would change."""

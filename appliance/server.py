@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from appliance.channels.callbacks import routes as callback_routes
 from appliance.channels.http import make_session
 from appliance.channels.modem import ModemChannel, ModemInbox
 from appliance.channels.provider import PresetError
+from appliance.chat_digest import ChatDigest
 from appliance.clock import Clock
 from appliance.config import Config, ModemConfig
 from appliance.console import Console
@@ -34,11 +36,12 @@ from appliance.gateway.campaigns import CampaignService
 from appliance.gateway.control import client_op
 from appliance.gateway.service import Gateway
 from appliance.gateway.webhooks import WebhookService
+from appliance.guard.tiers import GuardSettings, Spend
 from appliance.llm.service import AskService
 from appliance.outbound.allowance import Limits
 from appliance.outbound.service import OutboundService
 from appliance.payments.control import agent_op, ledger_op
-from appliance.store import knowledge, timetable
+from appliance.store import knowledge, spend, timetable
 from appliance.store.store import Store
 from appliance.timekeeper import Timekeeper
 from appliance.web.app import make_app
@@ -87,7 +90,9 @@ class Appliance:
     async def _start(self) -> None:
         config, undo = self.config, self._undo
         self._shell = checked_shell(config)
-        self.store = store = await Store.open(config.data_path)
+        self.store = store = await Store.open(
+            config.data_path, guard=GuardSettings.from_settings(config.limits)
+        )
         undo.push_async_callback(store.close)
         # Before anybody looks at a deadline: the clock may have been set while the program was not there.
         keeper = Timekeeper(self.clock, store.writer)
@@ -98,6 +103,10 @@ class Appliance:
         store.admission.exempt = lambda inbound: (
             inbound.channel.startswith("modem:") and wallets.is_wallet(inbound.sender)
         )
+        limits = Spend.from_settings(config.spending)
+        store.admission.stops = self._shell.stops
+        store.admission.braked = functools.partial(spend.braked_person, limits=limits)
+        store.limit_text = self._shell.limit_text
         await self._load_timetable()
         await self._load_knowledge()
         routes = self._build_routes()
@@ -108,6 +117,7 @@ class Appliance:
             timezone_minutes=zone,
             quiet=quiet_hours(config.quiet, zone),
             trusted=lambda: self.clock.trusted,
+            limits=limits,
         )
         self.dispatcher = Dispatcher(
             store,
@@ -118,6 +128,7 @@ class Appliance:
             default_app=config.conversation.default_app,
             on_outbound=self.outbound.offer,
             clock_ms=self.clock_ms,
+            apologies=self._shell.apologies(),
             reply_route=self.outbound.routing.reply_route,
         )
         undo.push_async_callback(self._stop_modems)
@@ -126,9 +137,9 @@ class Appliance:
         undo.push_async_callback(self.outbound.stop, AIR_PATIENCE_S)
         await self.dispatcher.start()
         undo.push_async_callback(self.dispatcher.stop)
-        limits = {route.rule.name: route.limits for route in routes}
+        by_route = {route.rule.name: route.limits for route in routes}
         for modem_config in config.modem:
-            self._add_modem(modem_config, limits.get(f"modem:{modem_config.name}"))
+            self._add_modem(modem_config, by_route.get(f"modem:{modem_config.name}"))
         if routes:
             self.outbound.set_routes([route.rule for route in routes])
         for route in routes:
@@ -145,6 +156,9 @@ class Appliance:
         self.asking = AskService(store, config.assistant, self.clock_ms, timezone_minutes=zone)
         await self.asking.start()
         undo.push_async_callback(self.asking.stop)
+        digest = ChatDigest(store, config.chat, self.clock_ms, self.outbound.offer)
+        telling = asyncio.create_task(digest.run(), name="chat digest")
+        undo.callback(telling.cancel)
         undo.push_async_callback(self.webhooks.stop)
         undo.callback(store.feed.subscribe(lambda change: self.webhooks.wake()))
         await self._start_web([route.endpoint for route in routes if route.endpoint is not None])
@@ -370,6 +384,8 @@ def checked_shell(config: Config) -> Shell:
         return Shell(app_settings(config))
     except (PhraseErrors, WordListErrors) as error:
         raise StartRefused(Exit.USAGE, "\n".join(error.lines)) from error
+    except ValueError as error:  # of the key, which is not in its words
+        raise StartRefused(Exit.USAGE, str(error)) from None
 
 
 def app_settings(config: Config) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`outpost person show|export|erase NUMBER`: what is kept of somebody, and removing it on their request."""
+"""`outpost person show|export|erase|tier NUMBER`: what is kept of somebody, and how much they may text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ __all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("do", choices=("show", "export", "erase"), help="what to do")
+    parser.add_argument("do", choices=("show", "export", "erase", "tier"), help="what to do")
     parser.add_argument("number", metavar="NUMBER", help="the person's number")
+    parser.add_argument(
+        "tier",
+        nargs="?",
+        choices=("normal", "frequent", "agent", "auto"),
+        help="with tier: how much they may text from now on; auto goes by what they have paid for",
+    )
     parser.add_argument("--yes", action="store_true", help="erase without asking")
     add_where(parser)
 
@@ -23,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
     if args.do == "erase" and not args.yes and not _sure(args.number):
         print("nothing was erased")
         return int(Exit.FAILED)
-    answer = tell(args, {"op": "person", "do": args.do, "number": args.number}, timeout_s=60.0)
+    wanted = {"op": "person", "do": args.do, "number": args.number, "tier": args.tier}
+    answer = tell(args, wanted, timeout_s=60.0)
     if isinstance(answer, int):
         return answer
     answer.pop("ok", None)

@@ -13,8 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from appliance.conversation.apps import installed
+from appliance.conversation.dates import clock
 from appliance.conversation.kit import Kit
 from appliance.conversation.language import detect
+from appliance.conversation.patience import be_patient
 from appliance.conversation.text import words
 from appliance.conversation.turn import App, Effect, Event, Leaving, Reply, Session, Turn
 
@@ -53,6 +55,7 @@ class Shell:
         if event.kind == "timer":
             return self._timers(session, event, looks)
         turn = self._special(session, event, looks) or self._of_app(session, event, looks)
+        turn = be_patient(session, turn, event, self.kit.say(session.language, "shell.handed_over"))
         return self._end(turn, event)
 
     def _of_app(self, session: Session, event: Event, looks: Mapping[str, Any]) -> Turn:
@@ -241,6 +244,21 @@ class Shell:
         heard = words(text)
         start = "start" in self.kit.lexicon.exact.get("".join(heard), {})
         return bool(heard) and (start or self._is_stop(heard))
+
+    def stops(self, text: str) -> bool:
+        """Whether the text is a STOP-class word, which is obeyed whatever the limits say."""
+        return self._is_stop(words(text))
+
+    def limit_text(self, language: str, until_ms: int) -> str:
+        """What somebody is told once who texted more than is answered. until_ms: when we answer again."""
+        minute = -(-until_ms // 60_000) + self.kit.timezone_minutes
+        at = clock(minute, self.kit.phrases.of(language))
+        return self.kit.say(language, "shell.limit", time=at)
+
+    def apologies(self) -> dict[str, str]:
+        """By language, "" for who has none yet: what is said for a message that could not be handled."""
+        spoken = self.kit.phrases.spoken
+        return {code: self.kit.say(code or spoken[0], "shell.apology") for code in ("", *spoken)}
 
     def _is_stop(self, heard: list[str]) -> bool:
         """The whole text is a STOP-class word, politeness aside."""

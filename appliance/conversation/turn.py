@@ -23,6 +23,7 @@ class Session(msgspec.Struct, kw_only=True):
     history: last texts, oldest first, as [direction "<" or ">", at_ms, text]; the kit keeps at most 10.
     language_set: they chose it with LANG, so the language of a text changes nothing.
     opted_out: they said STOP; what they send is still answered.
+    lost: answers in a row that did not understand, since lost_ms.
     expires_at_ms: after it the state is gone, the language and history are not.
     wakes: the alarm of the app that has the word, by its name (the shell's). wake_at_ms: when the app wants
     an Event of kind "timer", None: never; in the stored row the first alarm of any app.
@@ -36,6 +37,8 @@ class Session(msgspec.Struct, kw_only=True):
     language: str = ""
     language_set: bool = False
     opted_out: bool = False
+    lost: int = 0
+    lost_ms: int = 0
     wakes: dict[str, int] = {}
     history: list[tuple[str, int, str]] = []
     expires_at_ms: int = 0
@@ -91,7 +94,8 @@ class Effect(msgspec.Struct, kw_only=True):
 class Turn(msgspec.Struct, kw_only=True):
     """What a call of an app gives back; committed as a whole or not at all.
 
-    heard: what the history keeps of the text when not all of it may be kept (a PIN); None: all.
+    heard: what the history keeps of the text when not all of it may be kept (a PIN); None: all. lost: the
+    reply only says that the text was not understood, or asks the same again.
     """
 
     session: Session
@@ -99,6 +103,7 @@ class Turn(msgspec.Struct, kw_only=True):
     effects: list[Effect] = []
     understood: dict[str, Any] = {}
     heard: str | None = None
+    lost: bool = False
 
 
 class Leaving(msgspec.Struct, kw_only=True):

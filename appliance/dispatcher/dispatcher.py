@@ -44,8 +44,6 @@ DRAIN_S: Final = 1.5
 
 DEFAULT_APOLOGIES: Final[Mapping[str, str]] = {
     "": "Sorry, we could not handle your message. A person will look at it. Please try again later.",
-    "en": "Sorry, we could not handle your message. A person will look at it. Please try again later.",
-    "am": "ይቅርታ፣ መልእክትዎን ማስተናገድ አልቻልንም። እባክዎ ቆይተው እንደገና ይሞክሩ።",
 }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import sqlite3
@@ -23,12 +24,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from appliance import faults
 from appliance.channels.channel import Channel, Doubt, NotSent, Refused, Sent
+from appliance.guard.tiers import Spend
 from appliance.message import Lane, OutboundState
 from appliance.outbound.allowance import PERIODS, Pace, period_start_ms
 from appliance.outbound.lanes import Lanes
 from appliance.outbound.policy import Action, next_attempt_ms
-from appliance.store import allowance
+from appliance.store import allowance, spend
 from appliance.store import outbound as ops
 from appliance.store import provider as provider_ops
 from appliance.store.errors import StoreClosed, StoreError
@@ -83,7 +86,7 @@ class PumpContext:
     channels that have nothing to send, so that none claims ahead what another could send at once.
     elsewhere: the route a message goes to that this channel did not send. others: whether another channel
     of the same route is there. closed: the lanes that rest at this hour. sent: told of each message that a
-    channel took.
+    channel took. limits: what may be spent.
     """
 
     lanes: Lanes
@@ -98,6 +101,7 @@ class PumpContext:
     others: Callable[[str, str, frozenset[str]], bool] = _nobody_else
     closed: Callable[[], frozenset[str]] = _always_open
     sent: Callable[[Claim, str], None] = _no_matter
+    limits: Spend | None = None
 
 
 @dataclass(slots=True)
@@ -296,9 +300,12 @@ class Pump:
                     now_ms=context.clock_ms(),
                     modem=self.channel.identity or None,
                     next_after=next_after,
+                    limits=context.limits,
                     count_parts=self.channel.count_parts,
                 )
             )
+            if faults.armed:
+                faults.hit("outbound.claimed")
         except StoreClosed:
             raise
         except StoreError as error:
@@ -440,14 +447,15 @@ class Pump:
     ) -> Callable[..., list[Change]]:
         """The op, and in its transaction the count of what was handed over."""
         pace = self.pace
-        if not pace.counts:
-            return op
         now_ms = self._context.clock_ms()
         starts = {each: period_start_ms(each, now_ms, pace.timezone_minutes) for each in PERIODS}
         channel = self.channel.name
 
+        @functools.wraps(op)
         def both(db: sqlite3.Connection, *args: Any) -> list[Change]:
-            allowance.count(db, channel, claim.recipient, segments, starts)
+            if pace.counts:
+                allowance.count(db, channel, claim.recipient, segments, starts)
+            spend.count(db, claim.recipient, claim.lane, claim.client_id, segments, now_ms)
             return op(db, *args)
 
         return both
@@ -474,6 +482,8 @@ class Pump:
             while True:
                 try:
                     changes = await self._context.writer.run(op, *args)
+                    if faults.armed:
+                        faults.hit("outbound.settled")
                 except StoreClosed:
                     raise
                 except StoreError as error:

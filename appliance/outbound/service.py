@@ -13,6 +13,7 @@ import msgspec
 
 from appliance import faults
 from appliance.channels.channel import Channel
+from appliance.guard.tiers import Spend
 from appliance.message import Lane, Outbound
 from appliance.outbound.allowance import Limits, Pace, QuietHours
 from appliance.outbound.balance import load_balances
@@ -22,11 +23,12 @@ from appliance.outbound.pump import Pump, PumpContext
 from appliance.outbound.router import RouteRule
 from appliance.outbound.routing import NoRoute, Routing
 from appliance.outbound.whole import WholePump
-from appliance.store import allowance
+from appliance.store import allowance, spend
 from appliance.store import outbound as ops
 from appliance.store import provider as provider_ops
 from appliance.store.errors import StoreClosed, StoreError
 from appliance.store.outbound import Change, QueuedRow, QueueKey
+from appliance.store.spend import Spent
 
 if TYPE_CHECKING:
     from appliance.store.store import Store
@@ -44,7 +46,7 @@ class OutboundService:
     """Owns the lanes, the pumps and the routes. `start` recovers what a crash left before anything is sent.
 
     quiet: the hours at which some lanes rest. trusted: whether the wall clock can be believed; until then
-    those lanes rest too.
+    those lanes rest too. limits: what may be spent in a day.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class OutboundService:
         timezone_minutes: int = 180,
         quiet: QuietHours | None = None,
         trusted: Callable[[], bool] = lambda: True,
+        limits: Spend | None = None,
     ) -> None:
         self._store = store
         self._clock_ms = clock_ms
@@ -81,13 +84,15 @@ class OutboundService:
             others=self.routing.others,
             closed=self._closed_lanes,
             sent=self.routing.sent,
+            limits=limits,
         )
+        self._spent: list[Spent] = []  # of the limits, what is used up or nearly so
 
     async def start(self) -> None:
         self.publish(await self._store.writer.run(ops.recover, self._clock_ms()))
-        await self._reconcile()
         if faults.armed:
             faults.hit("outbound.recovered")
+        await self._reconcile()
         self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="outbound sweeper")
 
     async def stop(self, patience_s: float) -> None:
@@ -201,6 +206,7 @@ class OutboundService:
             "on_air": on_air,
             "window": self._lanes.in_window(),
             "routes": self.routing.snapshot(),
+            "spent": [each._asdict() for each in self._spent],
         }
 
     def _publish_one(self, outbound_id: int, state: str, reason: str) -> None:
@@ -253,6 +259,18 @@ class OutboundService:
         routing.watch_allowances()
         self._wake()
 
+    async def _watch_spending(self) -> None:
+        """Say once when four fifths of a limit are spent, and once more when all of it is."""
+        limits = self._context.limits
+        if limits is None:
+            return
+        before = {(each.who, each.segments >= each.limit) for each in self._spent}
+        self._spent = await self._store.reader.run(spend.spent, limits, self._clock_ms())
+        for each in self._spent:
+            if (each.who, each.segments >= each.limit) not in before:
+                who = each.who if each.who.startswith(("the box", "client ")) else "one person"
+                log.warning("spending: %s has used %d of %d SMS in 24 hours", who, each.segments, each.limit)
+
     def _closed_lanes(self) -> frozenset[str]:
         if self._quiet is None:
             return frozenset()
@@ -267,6 +285,7 @@ class OutboundService:
                     faults.hit("outbound.swept")
                 self.publish(changes)
                 await self._reconcile()
+                await self._watch_spending()
             except StoreClosed:
                 return
             except StoreError as error:

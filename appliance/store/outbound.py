@@ -12,9 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from appliance.guard.tiers import Spend
 from appliance.message import Lane, Outbound, OutboundState
+from appliance.store import spend
 from appliance.store.bulk import BulkInsert
 from appliance.store.outbound_moves import Change, doubt, move, requeue, sent_if_whole, trace
+from appliance.store.spend import Brake
 from appliance.store.status_reports import adopt_orphan
 
 __all__ = [
@@ -205,12 +208,14 @@ def claim(
     now_ms: int,
     modem: str | None = None,
     next_after: PartKey | None = None,
+    limits: Spend | None = None,
     count_parts: Callable[[str], int] = lambda text: 1,
 ) -> Claim | list[Change]:
     """Write the intent to send; what changed instead if the message is no longer to be sent.
 
     modem: the SIM the parts will go through, behind all that is claimed for it already. next_after: the part
     that SIM was given last; the parts go right behind it, before the rest of its message and all others.
+    limits: what may be spent; a client's message beyond it waits, the box's own is given up.
     count_parts: how many parts the channel makes of a text. Consent is looked at here, not only when the
     message was made, because an opt-out must reach what was queued before it.
     """
@@ -228,6 +233,9 @@ def claim(
         )
     if lane in (Lane.NORMAL, Lane.BULK) and _opted_out(db, recipient):
         return move(db, outbound_id, OutboundState.FAILED, now_ms, "the recipient opted out")
+    braked = None if limits is None else spend.brake(db, limits, recipient, lane, client_id, now_ms)
+    if braked is not None:
+        return _hold(db, outbound_id, client_id, braked, now_ms)
     attempt = attempts + 1
     parts = count_parts(text)
     done = frozenset(
@@ -268,6 +276,20 @@ def claim(
         route=route,
         refused_by=refused_by(db, outbound_id) if attempts else frozenset(),
     )
+
+
+def _hold(
+    db: sqlite3.Connection, outbound_id: int, client_id: int, braked: Brake, now_ms: int
+) -> list[Change]:
+    """Nothing more may be spent. An answer of yesterday helps nobody; what a client asked for can wait."""
+    if not client_id:
+        return move(db, outbound_id, OutboundState.FAILED, now_ms, braked.reason)
+    db.execute(
+        "UPDATE outbound SET next_attempt_ms = ?, reason = ? WHERE id = ?",
+        (braked.until_ms, braked.reason, outbound_id),
+    )
+    trace(db, outbound_id, now_ms, "held", "us", braked.reason)
+    return [Change(outbound_id, OutboundState.QUEUED, braked.reason)]
 
 
 def _last_turn(db: sqlite3.Connection, modem: str) -> int:

@@ -84,6 +84,8 @@ _DELETED: Final = (
     ("chat_block", "other"),
     ("chat_person", "number"),
     ("contact", "number"),
+    ("text_count", "who"),
+    ("spend", "who"),
 )
 _RENAMED: Final = (
     ("booking", "holder"),

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from appliance import faults
-from appliance.guard.admission import Admission, GuardSettings
+from appliance.guard.admission import Admission
+from appliance.guard.tiers import GuardSettings
 from appliance.message import Inbound, InboundState
-from appliance.store import effects, inbound, parts
+from appliance.store import effects, guards, inbound, parts
 from appliance.store.database import DATABASE_NAME, Prepared, prepare, quick_check
 from appliance.store.errors import DataDirectoryInUse
 from appliance.store.feed import Feed
@@ -35,7 +36,8 @@ class Store:
     """One data directory. Made by `open`; everything but the ops themselves runs on one event loop.
 
     on_accepted is called on the loop, in the order of ids, for each new message that is owed a turn; the
-    dispatcher sets it. own_numbers: the box's own SIMs, whose messages are never answered.
+    dispatcher sets it. own_numbers: the box's own SIMs, whose messages are never answered. limit_text: what
+    somebody is told who texts more than is answered; None: nothing.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Store:
         self.on_accepted: OnAccepted | None = None
         self.integrity = "not checked yet"  # "ok", or what quick_check complained of
         self.admission = Admission(self.own_numbers, guard)
-        self.judge: Judge = self.admission.by_air  # for messages whose replies go over the air
-        self.judge_caller: Judge = self.admission.sender  # for callers who carry the replies themselves
+        self.limit_text: guards.LimitText | None = None
+        # For messages whose replies go over the air ...
+        self.judge: Judge = guards.telling(self.admission, lambda: self.limit_text)
+        self.judge_caller: Judge = self.admission.sender  # ... and for callers who carry them themselves
         self._lock = lock
         self._checking: asyncio.Task[None] | None = None
 

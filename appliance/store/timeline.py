@@ -92,6 +92,11 @@ MOVES: Final[Mapping[str, tuple[str, ...]]] = {
     "idempotency": (
         "UPDATE idempotency SET created_at_ms = created_at_ms + :by WHERE created_at_ms >= :since",
     ),
+    "text_count": (
+        "UPDATE text_count SET minute_ms = minute_ms + :by, hour_ms = hour_ms + :by, day_ms = day_ms + :by,"
+        f" told_until_ms = {_LATER.format('told_until_ms')} WHERE day_ms >= :since",
+    ),
+    "spend": ("UPDATE spend SET at_ms = at_ms + :by WHERE at_ms >= :since",),
     # What was counted in a period that has not begun yet was counted in this one, as far as anybody knows.
     "allowance": ("UPDATE allowance SET start_ms = start_ms + :by WHERE start_ms > :old + :by",),
     "allowance_recipient": (

@@ -238,6 +238,15 @@ def _outbound_faults(outbound: Mapping[str, Any]) -> Iterator[Finding]:
                 f"The oldest message in lane {lane['lane']} has waited {duration(lane['oldest_ms'])}.",
                 "See the modem: a modem sends about one message in three seconds.",
             )
+    for spent in outbound.get("spent", ()):
+        used = f"{spent['segments']} of {spent['limit']} SMS in 24 hours"
+        done = spent["segments"] >= spent["limit"]
+        yield Finding(
+            "bad" if done else "warn",
+            f"Spending: {pretty_number(spent['who'])} has used {used}"
+            + (": the brake is on." if done else "."),
+            "See who texts; the limits are [spending] in the configuration." if done else "",
+        )
     for route in outbound.get("routes", ()):
         name = str(route.get("name", ""))
         for alarm in route.get("balance", {}).get("alarms", ()):

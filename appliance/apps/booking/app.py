@@ -132,6 +132,9 @@ class _Talk(Receipts):
 
     def _lost(self, request: Request) -> None:
         """Nothing new was said: say the open question again, or how to begin."""
+        holds = self.state is State.WAIT_PAYMENT and self.data.holds
+        leaves = "no" in request.concepts and self.state is not State.IDLE
+        self.lost = not (holds or leaves) and request.intent not in ("greet", "ask_price")
         if self.state is State.WAIT_PAYMENT and self.data.holds:
             ticket = self.look.ticket(self.data.holds[-1][0], self.event.now_ms)
             if ticket is not None:

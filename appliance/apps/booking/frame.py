@@ -38,6 +38,7 @@ class Frame:
         self.today = self._local_day(event.now_ms)
         self.request: Request | None = None
         self.forward = False  # the text moved an open dialogue on
+        self.lost = False  # the text said nothing that we understood
         self.heard: str | None = None  # what is kept of the text, where not all of it may be
 
     def _finish(self) -> Turn:
@@ -57,6 +58,7 @@ class Frame:
             effects=self.effects,
             understood=self._understood(),
             heard=self.heard,
+            lost=self.lost,
         )
 
     def _understood(self) -> dict[str, Any]:

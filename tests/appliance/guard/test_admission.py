@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from appliance.guard.admission import HOUR_MS, MINUTE_MS, Admission, GuardSettings
+from appliance.guard.admission import Admission
+from appliance.guard.tiers import DAY_MS, HOUR_MS, MINUTE_MS, GuardSettings
 from appliance.message import Inbound, Outbound
-from appliance.store import inbound, outbound
+from appliance.store import guards, inbound, outbound, spend
 from appliance.store.database import connect_writer, prepare
 
 ALEM = "+251911000001"
 NOW = 1_790_000_000_000
+SETTINGS = GuardSettings(normal=(5, 9, 12), frequent=(7, 20, 40), agent=(9, 90, 900), all_a_minute=30)
 LONG = "I am driving and will answer later"
 
 
@@ -27,15 +29,19 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def admission() -> Admission:
-    return Admission({"+251911999999"}, GuardSettings(per_minute=5, per_hour=9))
+    return Admission({"+251911999999"}, SETTINGS)
 
 
 def message(text: str, at_ms: int = NOW, sender: str = ALEM, channel: str = "modem:one") -> Inbound:
     return Inbound(channel=channel, sender=sender, recipient="", text=text, received_at_ms=at_ms)
 
 
+def told(language: str, until_ms: int) -> str:
+    return f"too many until {until_ms}"
+
+
 def states(db: sqlite3.Connection, admission: Admission, messages: list[Inbound]) -> list[str]:
-    return [str(inbound.accept(db, each, admission.by_air).state) for each in messages]
+    return [str(inbound.accept(db, each, guards.telling(admission, lambda: told)).state) for each in messages]
 
 
 def test_admission_fourth_identical_text_in_an_hour_is_guarded(
@@ -87,14 +93,108 @@ def test_admission_steady_stream_is_answered_up_to_the_limit_of_an_hour(
     assert found == ["accepted"] * 9 + ["guarded"] * 2
 
 
-def test_admission_clock_set_back_locks_nobody_out(db: sqlite3.Connection, admission: Admission) -> None:
+@pytest.mark.parametrize("jump_ms", [-365 * DAY_MS, -30 * HOUR_MS, 40 * DAY_MS, 3650 * DAY_MS])
+def test_admission_clock_that_jumps_locks_nobody_out_and_frees_nobody(
+    db: sqlite3.Connection, admission: Admission, jump_ms: int
+) -> None:
     states(db, admission, [message(f"t{n}", NOW + n) for n in range(8)])
-    assert states(db, admission, [message("after", NOW - 30 * HOUR_MS)]) == ["accepted"]
+    after = NOW + jump_ms
+    found = states(db, admission, [message(f"u{n}", after + n) for n in range(8)])
+    assert found == ["accepted"] * 5 + ["guarded"] * 3
+    assert states(db, admission, [message("later", after + 2 * MINUTE_MS)]) == ["accepted"]
+
+
+def test_admission_over_the_limit_is_told_once_until_it_ends(
+    db: sqlite3.Connection, admission: Admission
+) -> None:
+    states(db, admission, [message(f"t{n}", NOW + n * 1_000) for n in range(15)])
+    said = "SELECT text, in_reply_to, lane, recipient FROM outbound"
+    until = f"too many until {NOW + MINUTE_MS}"
+    assert db.execute(said).fetchall() == [(until, 6, "reply", ALEM)]
+    states(db, admission, [message(f"u{n}", NOW + MINUTE_MS + n) for n in range(9)])
+    reasons = db.execute("SELECT reason, count(*) FROM inbound WHERE state = 'guarded' GROUP BY 1 ORDER BY 1")
+    assert reasons.fetchall() == [("more than 5 texts in a minute", 10), ("more than 9 texts in an hour", 5)]
+    assert [text for text, *_ in db.execute(said)] == [until, f"too many until {NOW + HOUR_MS}"]
+
+
+def test_admission_who_goes_on_texting_is_answered_when_the_minute_is_over(
+    db: sqlite3.Connection, admission: Admission
+) -> None:
+    found = states(db, admission, [message(f"t{n}", NOW + n * 5_000) for n in range(13)])
+    assert found == ["accepted"] * 5 + ["guarded"] * 7 + ["accepted"]
+
+
+def test_admission_stop_is_obeyed_whatever_the_limits_say(
+    db: sqlite3.Connection, admission: Admission
+) -> None:
+    admission.stops = lambda text: text == "STOP"
+    admission.braked = lambda db, sender, now_ms: "spend brake"
+    states(db, admission, [message(f"t{n}", NOW + n) for n in range(40)])
+    assert states(db, admission, [message("STOP", NOW + 50), message("more", NOW + 51)]) == [
+        "accepted",
+        "guarded",
+    ]
+
+
+def test_admission_person_with_paid_bookings_is_frequent_by_itself(
+    db: sqlite3.Connection, admission: Admission
+) -> None:
+    db.execute("PRAGMA foreign_keys = OFF")
+    for number in range(SETTINGS.frequent_after):
+        assert admission.tier(db, ALEM) == "normal"
+        db.execute(
+            "INSERT INTO booking (code, departure_id, holder, language, seats, numbers, price_santim, state,"
+            " held_at_ms, expires_at_ms) VALUES (?, 1, ?, 'en', 1, '1', 100, ?, 0, 0)",
+            (f"C{number}", ALEM, "used" if number % 2 else "paid"),
+        )
+    assert admission.tier(db, ALEM) == "frequent"
+    found = states(db, admission, [message(f"t{n}", NOW + n) for n in range(9)])
+    assert found == ["accepted"] * 7 + ["guarded"] * 2
+
+
+def test_admission_approved_agent_may_text_more_and_it_is_written_down(
+    db: sqlite3.Connection, admission: Admission
+) -> None:
+    guards.set_tier(db, ALEM, "agent", NOW, "test")
+    found = states(db, admission, [message(f"t{n}", NOW + n) for n in range(11)])
+    assert found == ["accepted"] * 9 + ["guarded"] * 2
+    assert db.execute("SELECT actor, action, what FROM audit").fetchall() == [
+        ("test", "person.tier", f"{ALEM}: agent")
+    ]
+    guards.set_tier(db, ALEM, "", NOW, "test")
+    assert guards.tier_of(db, admission, ALEM) == "normal"
+    with pytest.raises(ValueError, match="tier: 'king'"):
+        guards.set_tier(db, ALEM, "king", NOW, "test")
+
+
+def test_admission_all_people_together_have_a_limit(db: sqlite3.Connection, admission: Admission) -> None:
+    crowd = [message("hello", NOW + n, sender=f"+2519110001{n:02}") for n in range(32)]
+    assert states(db, admission, crowd) == ["accepted"] * 30 + ["guarded"] * 2
+    assert db.execute("SELECT count(*) FROM outbound").fetchone() == (0,)  # telling a crowd would cost more
+    assert states(db, admission, [message("hello", NOW + 2 * MINUTE_MS)]) == ["accepted"]
+
+
+def test_admission_second_delivery_of_a_text_is_not_counted(
+    db: sqlite3.Connection, admission: Admission
+) -> None:
+    one = Inbound(
+        channel="modem:one", sender=ALEM, recipient="", text="hi", received_at_ms=NOW, natural_key="k"
+    )
+    states(db, admission, [one] * 30)
+    assert db.execute("SELECT minute FROM text_count WHERE who = ?", (ALEM,)).fetchone() == (1,)
+
+
+def test_forget_old_keeps_what_still_counts(db: sqlite3.Connection, admission: Admission) -> None:
+    states(db, admission, [message("old", NOW - 2 * DAY_MS), message("new", NOW, sender="+251911000002")])
+    spend.count(db, ALEM, "reply", 0, 3, NOW - 2 * DAY_MS)
+    guards.forget_old(db, NOW)
+    assert db.execute("SELECT who FROM text_count ORDER BY who").fetchall() == [("",), ("+251911000002",)]
+    assert db.execute("SELECT count(*) FROM spend").fetchone() == (0,)
 
 
 def test_admission_counts_survive_a_restart(db: sqlite3.Connection, admission: Admission) -> None:
     states(db, admission, [message(f"t{n}", NOW + n) for n in range(5)])
-    again = Admission(set(), GuardSettings(per_minute=5, per_hour=9))
+    again = Admission(set(), SETTINGS)
     assert states(db, again, [message("more", NOW + 9)]) == ["guarded"]
 
 

@@ -272,7 +272,7 @@ async def test_disk_that_refuses_a_result_holds_the_next_pdu_back(
     real, refusing = box.store.writer.run, True
 
     async def run(op: Any, *args: Any, **more: Any) -> Any:
-        if op is ops.settle_part and refusing:
+        if getattr(op, "__wrapped__", op) is ops.settle_part and refusing:
             raise StoreUnavailable("full", "no space left")
         return await real(op, *args, **more)
 
