@@ -130,13 +130,36 @@ class Chat(Struct, frozen=True, forbid_unknown_fields=True):
         int,
         described("A pair in which nobody wrote for so long ends, in minutes.", "1 to 1440", ge=1, le=1440),
     ] = 30
+    wait_minutes: Annotated[
+        int,
+        described(
+            "Who waited so long without a match is told so, and waits no more, in minutes.",
+            "1 to 1440",
+            ge=1,
+            le=1440,
+        ),
+    ] = 60
     chats_per_day: Annotated[
         int, described("Chats that a person may begin a day.", "1 to 1000", ge=1, le=1000)
     ] = 30
+    texts_per_day: Annotated[
+        int,
+        described("Texts of a person that are passed on a day.", "1 to 10000", ge=1, le=10_000),
+    ] = 300
     words: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         described("Folder with the word lists; without it those that come with Outpost.", "a folder"),
     ] = None
+    digest_to: Annotated[
+        tuple[Annotated[str, _NUMBER], ...],
+        described(
+            "Numbers of admins who get a digest of the chat by SMS, while there is something to tell.",
+            "a list of numbers in international form, such as ['+251911234567']",
+        ),
+    ] = ()
+    digest_minutes: Annotated[
+        int, described("Minutes between two digests.", "10 to 1440", ge=10, le=1440)
+    ] = 60
 
 
 def _is_private(host: str) -> bool:

@@ -23,14 +23,22 @@ class Partner(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Where a person is in the chat. banned_ms: until when they are kept out, 0 if not."""
+    """Where a person is in the chat. waiting_ms: since when they wait, None: they do not. banned_ms: until
+    when they are kept out, 0 if not. chats_today and texts_today: of 24 hours, of the local day."""
 
     alias: str = ""
     topic: str = ""
-    waiting: bool = False
+    waiting_ms: int | None = None
     partner: Partner | None = None
     banned_ms: int = 0
     chats_today: int = 0
+    gender: str = ""
+    wants: str = ""
+    texts_today: int = 0
+
+    @property
+    def waiting(self) -> bool:
+        return self.waiting_ms is not None
 
 
 class Candidate(msgspec.Struct, frozen=True):

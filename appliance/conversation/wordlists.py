@@ -34,7 +34,10 @@ class WordListErrors(Exception):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """digits: for 0 to 9 how they are spelt. times: words that repeat the digit behind them."""
+    """digits: for 0 to 9 how they are spelt. times: words that repeat the digit behind them.
+
+    women, men, me, other, small: what people write behind CHAT, see config/chat/en.toml.
+    """
 
     language: str
     confidence: str
@@ -42,6 +45,11 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     times: dict[str, int] = {}
     masked: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    women: tuple[str, ...] = ()
+    men: tuple[str, ...] = ()
+    me: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    small: tuple[str, ...] = ()
 
 
 class WordLists:
@@ -52,12 +60,25 @@ class WordLists:
         self.times: dict[str, int] = {}
         self._masked: set[tuple[str, ...]] = set()
         self._refused: set[tuple[str, ...]] = set()
+        self._genders: dict[str, str] = {}
+        self.me: set[str] = set()
+        self.other: set[str] = set()
+        self.small: set[str] = set()
         for file in files:
             for digit, spellings in enumerate(file.digits):
                 self.spelt.update({fold(spelling): str(digit) for spelling in spellings})
             self.times.update({fold(word): count for word, count in file.times.items()})
             self._masked |= {tuple(words(entry)) for entry in file.masked}
             self._refused |= {tuple(words(entry)) for entry in file.refused}
+            self._genders.update({fold(word): "f" for word in file.women})
+            self._genders.update({fold(word): "m" for word in file.men})
+            self.me |= {fold(word) for word in file.me}
+            self.other |= {fold(word) for word in file.other}
+            self.small |= {fold(word) for word in file.small}
+
+    def gender(self, word: str) -> str:
+        """ "f" or "m" for a folded word that says so, else ""."""
+        return self._genders.get(word, "")
 
     def refused(self, text: str) -> str:
         """The entry for which the text is not passed on; "" if there is none."""
