@@ -15,7 +15,7 @@ from typing import Any, Final
 __all__ = ["COMBINED", "BulkInsert", "BulkMismatch", "Combined", "chunks", "combine", "select_in"]
 
 # Few sizes, so that each statement stays compiled; 64 rows of 15 columns are far below SQLite's 32,766.
-SIZES: Final = (64, 16, 4, 1)
+SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
 
 
 Combined = Callable[[sqlite3.Connection, list[tuple[Any, ...]]], list[Any]]
@@ -61,13 +61,16 @@ class BulkInsert:
         for piece in chunks(rows):
             db.execute(self._sql[len(piece)], tuple(chain.from_iterable(piece)))
 
-    def ids(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    def ids(
+        self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], into: list[int] | None = None
+    ) -> list[int]:
         """Insert, and return the new rows' ids in order.
 
         For a table with an INTEGER PRIMARY KEY that is left to SQLite: it counts up, and we are the only
         writer, so the ids of one statement are a run. Raises BulkMismatch if a row did not go in.
+        into: a list that gets them, statement by statement: after an error it holds those that went in.
         """
-        found: list[int] = []
+        found: list[int] = [] if into is None else into
         for piece in chunks(rows):
             cursor = db.execute(self._sql[len(piece)], tuple(chain.from_iterable(piece)))
             if cursor.rowcount != len(piece) or cursor.lastrowid is None:

@@ -125,40 +125,49 @@ def accept_bulk(
     """`accept` for each (message, judge, handled_at_ms), in a few statements."""
     if len(messages) < BULK_FROM:
         return [accept(db, *each) for each in messages]
-    keys = [message.natural_key for message, _, _ in messages if message.natural_key is not None]
-    known: dict[str | None, Accepted] = {
-        key: Accepted(number, True, InboundState(state))
-        for key, number, state in select_in(
-            db, "SELECT natural_key, id, state FROM inbound WHERE natural_key", keys
-        )
-    }
-    first: dict[str, int] = {}  # place of each new key among the new rows
+    first: dict[str, int] = {}  # place of each key among the rows
     rows: list[tuple[Any, ...]] = []
-    further: list[tuple[int, Verdict]] = []  # places among the new rows
-    places: list[Accepted | int] = []
+    further: list[tuple[int, Verdict]] = []  # places among the rows
+    places: list[int] = []  # of each message among the rows; below 0: it repeats the one at -1 - place
     for message, judge, handled_at_ms in messages:
         key = message.natural_key
         if key is not None:
-            before = known.get(key, first.get(key))
-            if before is not None:
-                places.append(before if isinstance(before, Accepted) else -1 - before)
+            before = first.setdefault(key, len(rows))
+            if before < len(rows):
+                places.append(-1 - before)
                 continue
-            first[key] = len(rows)
         verdict = None if judge is None else judge(db, message)
         if type(verdict) is Verdict:
             further.append((len(rows), verdict))
         places.append(len(rows))
         rows.append(_new_row(message, verdict, handled_at_ms))
-    ids = _INSERT_MANY.ids(db, rows)
+    known = _insert(db, rows)
     for at, verdict in further:
-        verdict.then(db, ids[at])
-    found = []
-    for place in places:
-        if isinstance(place, int):
-            at = place if place >= 0 else -1 - place
-            place = Accepted(ids[at], place < 0, rows[at][8])
-        found.append(place)
-    return found
+        if not known[at].duplicate:
+            verdict.then(db, known[at].id)
+    return [known[at] if at >= 0 else known[-1 - at]._replace(duplicate=True) for at in places]
+
+
+def _insert(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> list[Accepted]:
+    """Insert rows of different keys; one whose key is on disk already is a duplicate.
+
+    Hardly ever is one, so it is not looked for before SQLite refuses a statement on its account.
+    """
+    ids: list[int] = []
+    try:
+        _INSERT_MANY.ids(db, rows, ids)
+    except sqlite3.IntegrityError:
+        rest = rows[len(ids) :]  # the statement that failed has undone itself, those before it stand
+    else:
+        return [Accepted(number, False, row[8]) for number, row in zip(ids, rows, strict=True)]
+    select = "SELECT natural_key, id, state FROM inbound WHERE natural_key"
+    there = {
+        key: Accepted(number, True, InboundState(state))
+        for key, number, state in select_in(db, select, [row[4] for row in rest if row[4] is not None])
+    }
+    _INSERT_MANY.ids(db, [row for row in rest if row[4] not in there], ids)
+    new = iter(ids)
+    return [there.get(row[4]) or Accepted(next(new), False, row[8]) for row in rows]
 
 
 def _new_row(message: Inbound, verdict: str | Verdict | None, handled_at_ms: int | None) -> tuple[Any, ...]:

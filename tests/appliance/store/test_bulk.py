@@ -180,3 +180,27 @@ def test_known_keys_are_found_by_their_index(databases: tuple[sqlite3.Connection
         ("a", "b"),
     ).fetchall()
     assert "inbound_natural_key" in plan[0][3]
+
+
+@pytest.mark.parametrize("at", [0, 63, 64, 70, 99])
+def test_accept_bulk_one_known_key_among_a_hundred_is_the_only_duplicate(
+    databases: tuple[sqlite3.Connection, Any], at: int
+) -> None:
+    db, _ = databases
+    messages = [
+        Inbound(
+            channel="http",
+            sender=f"+2519{number:08d}",
+            recipient="",
+            text="x",
+            received_at_ms=NOW,
+            natural_key=f"k{number}",
+        )
+        for number in range(100)
+    ]
+    before = inbound.accept(db, messages[at])
+    found = inbound.accept_bulk(db, [(message, None, None) for message in messages])
+    assert [place for place, accepted in enumerate(found) if accepted.duplicate] == [at]
+    assert found[at].id == before.id
+    keys = dict(db.execute("SELECT id, natural_key FROM inbound"))
+    assert [keys[accepted.id] for accepted in found] == [message.natural_key for message in messages]
