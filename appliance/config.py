@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from appliance.limit_settings import Limits, Spending
+from appliance.payment_settings import Telebirr, absolute_telebirr, telebirr_mistakes
 from appliance.route_settings import Quiet, RouteConfig, mistakes
 from appliance.settings_tree import Setting, Verify, check_tree, described, overlay, settings_of
 from appliance.talk_settings import Assistant, Chat, absolute_files, talk_mistakes
@@ -34,7 +35,6 @@ __all__ = [
     "Http",
     "Log",
     "ModemConfig",
-    "OwnWorkers",
     "Payments",
     "Setting",
     "Workers",
@@ -158,43 +158,11 @@ class ModemConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 21_600
 
 
-class OwnWorkers(Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[
-        str,
-        described(
-            "What the page calls the workers.",
-            "1 to 32 small letters, digits, - or _, such as 'acme'",
-            pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
-        ),
-    ]
-    numbers: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^(\+[1-9]\d{6,14}|\d{3,6})$")], ...],
-        described("Texts to these numbers are theirs.", "a list of numbers, such as ['8400']"),
-    ] = ()
-    channels: Annotated[
-        tuple[Annotated[str, Meta(min_length=1)], ...],
-        described(
-            "Texts that come by these channels are theirs.", "a list such as ['modem:modem0'] or ['http']"
-        ),
-    ] = ()
-    workers: Annotated[int, described("How many, besides the others.", "1 to 32", ge=1, le=32)] = 1
-
-
 class Workers(Struct, frozen=True, forbid_unknown_fields=True):
     min: Annotated[int, described("Worker processes that always run.", "1 to 32", ge=1, le=32)] = 1
     max: Annotated[
         int, described("Worker processes at most, when the queue grows.", "1 to 32", ge=1, le=32)
     ] = 2
-    longest_wait_s: Annotated[
-        int,
-        described(
-            "HTTP callers are asked to wait once texts wait so long for a worker, in seconds.",
-            "5 to 86400",
-            ge=5,
-            le=86_400,
-        ),
-    ] = 120
-    own: tuple[OwnWorkers, ...] = ()
 
 
 class Conversation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -252,6 +220,7 @@ class Payments(Struct, frozen=True, forbid_unknown_fields=True):
             "a list of names, such as ['telebirr']",
         ),
     ] = ()
+    telebirr: Telebirr = Telebirr()
 
 
 class Gateway(Struct, frozen=True, forbid_unknown_fields=True):
@@ -370,6 +339,9 @@ def parse(text: str, *, name: str, folder: Path, env: Mapping[str, str] | None =
     return msgspec.structs.replace(
         config,
         data_dir=_absolute(config.data_dir, folder),
+        payments=msgspec.structs.replace(
+            config.payments, telebirr=absolute_telebirr(config.payments.telebirr, folder)
+        ),
         booking=msgspec.structs.replace(
             config.booking, timetable=None if timetable is None else _absolute(timetable, folder)
         ),
@@ -443,12 +415,7 @@ def _check_across(config: Config, name: str, errors: list[str]) -> None:
         least, most = config.workers.min, config.workers.max
         errors.append(f"{name}: workers.max: {most}; want at least workers.min, which is {least}")
     errors += [f"{name}: {line}" for line in talk_mistakes(config.assistant)]
-    names_of_own = [group.name for group in config.workers.own]
-    for index, group in enumerate(config.workers.own):
-        if names_of_own.index(group.name) < index:
-            errors.append(f"{name}: workers.own[{index}].name: {group.name!r}; want another")
-        if not group.numbers and not group.channels:
-            errors.append(f"{name}: workers.own[{index}].numbers: missing; want numbers or channels")
+    errors += [f"{name}: {line}" for line in telebirr_mistakes(config.payments.telebirr)]
     for field in ("name", "port"):
         seen: dict[str, int] = {}
         for index, modem in enumerate(config.modem):

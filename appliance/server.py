@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -22,7 +22,7 @@ from appliance.channels.modem import ModemChannel, ModemInbox
 from appliance.channels.provider import PresetError
 from appliance.chat_digest import ChatDigest
 from appliance.clock import Clock
-from appliance.config import Config, ModemConfig
+from appliance.config import Config, ModemConfig, Payments
 from appliance.console import Console
 from appliance.control import ControlError, ControlSocket
 from appliance.conversation.phrases import PhraseErrors
@@ -31,7 +31,6 @@ from appliance.conversation.shell import Shell
 from appliance.conversation.wordlists import WordListErrors
 from appliance.dialler import Dialler
 from appliance.dispatcher.dispatcher import Dispatcher
-from appliance.dispatcher.groups import group_by, workers_of
 from appliance.exits import Exit, StartRefused
 from appliance.gateway.campaigns import CampaignService
 from appliance.gateway.control import client_op
@@ -42,6 +41,10 @@ from appliance.llm.service import AskService
 from appliance.outbound.allowance import Limits
 from appliance.outbound.service import OutboundService
 from appliance.payments.control import agent_op, ledger_op
+from appliance.payments.desk import PaymentDesk
+from appliance.payments.service import CashWay, PaymentService, ReceiptWay, TelebirrAbsent
+from appliance.payments.way import Way
+from appliance.payments.words import PhraseWords
 from appliance.store import knowledge, spend, timetable
 from appliance.store.store import Store
 from appliance.timekeeper import Timekeeper
@@ -52,6 +55,9 @@ from firmware_bridge.errors import BridgeError
 from firmware_bridge.ladder import Entry
 from firmware_bridge.modem import Modem, ModemHealth, ModemSettings
 from firmware_bridge.pin import FilePinRecord
+
+if TYPE_CHECKING:
+    from appliance.payments.telebirr.way import TelebirrWay
 
 __all__ = ["Appliance", "serve"]
 
@@ -131,9 +137,6 @@ class Appliance:
             clock_ms=self.clock_ms,
             apologies=self._shell.apologies(),
             reply_route=self.outbound.routing.reply_route,
-            longest_wait_s=config.workers.longest_wait_s,
-            own_workers=workers_of(config.workers.own),
-            group_of=group_by(config.workers.own),
         )
         undo.push_async_callback(self._stop_modems)
         keeper.on_moved = self.outbound.clock_moved
@@ -165,6 +168,7 @@ class Appliance:
         undo.callback(telling.cancel)
         undo.push_async_callback(self.webhooks.stop)
         undo.callback(store.feed.subscribe(lambda change: self.webhooks.wake()))
+        await self._start_payments()
         await self._start_web([route.endpoint for route in routes if route.endpoint is not None])
         console = Console(
             store=store,
@@ -259,6 +263,31 @@ class Appliance:
         except ValueError as error:
             raise ControlError(str(error)) from error
 
+    async def _start_payments(self) -> None:
+        """Check the books and begin to collect. Raises StartRefused for settings that cannot work."""
+        words = PhraseWords(self._shell.kit)
+        settings = self.config.payments.telebirr
+        common: dict[str, Any] = {"clock_ms": self.clock_ms, "offer": self.outbound.offer}
+        telebirr: TelebirrWay | None = None
+        if settings.app_id is not None:
+            # Here: its signatures need a library of 6 MB that a box without telebirr does not load.
+            from appliance.payments.telebirr.build import make_telebirr
+
+            try:
+                telebirr = make_telebirr(settings, self.store, words, **common)
+            except ValueError as error:
+                raise StartRefused(Exit.USAGE, str(error)) from None
+        ways: list[Way] = [
+            CashWay(self.store, self.clock_ms),
+            ReceiptWay(self.store),
+            telebirr or TelebirrAbsent(self.store, words, **common),
+        ]
+        service = PaymentService(self.store, ways, trusted=lambda: self.clock.trusted)
+        self._undo.push_async_callback(service.stop)
+        await service.start()
+        agents = self.config.payments.agents
+        self.payments = PaymentDesk(self.store, service, words, telebirr, agent_numbers=agents, **common)
+
     async def _op_agent(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             return await agent_op(self.store, self.config, self.clock_ms, request)
@@ -332,6 +361,7 @@ class Appliance:
             clock_state=self.clock.state,
             outbound=lambda: self.page_lanes,
             gateway=self.gateway,
+            payments=self.payments,
             send=self.outbound.send,
             clock_ms=self.clock_ms,
         )
@@ -396,7 +426,7 @@ def app_settings(config: Config) -> dict[str, Any]:
     """What the conversations are told of the configuration, as plain data for the workers."""
     return {
         "conversation": msgspec.to_builtins(config.conversation),
-        "payments": msgspec.to_builtins(config.payments),
+        "payments": _payments_for_workers(config.payments),
         "booking": msgspec.to_builtins(config.booking),
         "chat": msgspec.to_builtins(config.chat),
         # Not where the model is nor its key: a worker asks nobody.
@@ -411,6 +441,16 @@ def app_settings(config: Config) -> dict[str, Any]:
             "output_price": config.assistant.output_price,
         },
     }
+
+
+def _payments_for_workers(payments: Payments) -> dict[str, Any]:
+    """Without telebirr's secret and keys: a worker asks nobody."""
+    told: dict[str, Any] = msgspec.to_builtins(payments)
+    telebirr = payments.telebirr
+    told["telebirr"] = {}
+    if telebirr.app_id is not None:
+        told["telebirr"] = {"public_url": telebirr.public_url, "watch_hours": telebirr.watch_hours}
+    return told
 
 
 async def serve(config: Config, stop: asyncio.Event, ready: Callable[[Appliance], None] | None = None) -> int:

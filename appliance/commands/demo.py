@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from appliance import loop
 from appliance.commands.asking import DEMO_DIR
 from appliance.commands.run import prepare_data_dir, refuse, run_config
 from appliance.config import Config, ConfigErrors, load
 from appliance.exits import Exit, StartRefused
 from appliance.store import agents
-from appliance.store.database import DATABASE_NAME, connect_writer, prepare
+from appliance.store.store import Store
 
 __all__ = ["AGENT", "AGENT_PIN", "NUMBER", "configure", "free_port", "run"]
 
@@ -94,7 +95,7 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 def _demo(data: Path) -> int:
     network = data / "network"
-    _give_pin(data)
+    loop.run(_give_pin(data))
     with _simulator(network):
         for _ in range(PORTS):
             port = free_port()
@@ -106,13 +107,17 @@ def _demo(data: Path) -> int:
         return code
 
 
-def _give_pin(data: Path) -> None:
+async def _give_pin(data: Path) -> None:
     """The demo's agent has a PIN from the start; a real one gets it by `outpost agent pin`."""
-    path = prepare(data / DATABASE_NAME).path
-    with contextlib.closing(connect_writer(path)) as db:
-        if agents.find(db, AGENT) is None:
+    store = await Store.open(data)
+    try:
+        if await store.reader.run(agents.find, AGENT) is None:
             salt = secrets.token_hex(16)
-            agents.set_pin(db, AGENT, salt, agents.pin_hash(AGENT_PIN, salt), time.time_ns() // 10**6, "demo")
+            hashed = agents.pin_hash(AGENT_PIN, salt)
+            now_ms = time.time_ns() // 1_000_000
+            await store.writer.run(agents.set_pin, AGENT, salt, hashed, now_ms, "demo")
+    finally:
+        await store.close()
 
 
 def _configure(data: Path, port: int, modem: Path) -> Config:

@@ -14,6 +14,7 @@ __all__ = ["EMULATORS", "configure", "run"]
 
 # Each module has `configure(parser)` and `run(args) -> int`, like a command's; only the wanted is imported.
 EMULATORS: Final = {
+    "telebirr": ("appliance.payments.emulator", "telebirr's payment API, with a checkout page"),
     "llm": ("appliance.llm.emulator", "a language model's API, in OpenAI's and Azure's form"),
 }
 

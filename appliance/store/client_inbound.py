@@ -11,8 +11,7 @@ from typing import Final, NamedTuple
 
 from appliance.message import Inbound
 from appliance.store import webhooks
-from appliance.store.audit import audit
-from appliance.store.gateway import ClientRefused
+from appliance.store.gateway import ClientRefused, audit
 
 __all__ = [
     "REPLY_WINDOW_MS",

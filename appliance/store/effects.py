@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 PROVIDERS: Final = tuple(  # modules that register handlers
-    f"appliance.store.{name}" for name in ("people", "booking", "payments", "chat", "assistant", "asking")
+    f"appliance.store.{name}"
+    for name in ("people", "booking", "payments", "telebirr", "chat", "assistant", "asking")
 )
 
 

@@ -37,6 +37,7 @@ class OrderStep(enum.StrEnum):
     ASK = "ask"  # the intent is written, preOrder goes out after the commit
     OPENED = "opened"  # answered with a prepay_id
     TURNED_DOWN = "turned_down"  # answered with a refusal
+    NOT_SENT = "not_sent"  # no connection, so it certainly was not received
     UNSURE = "unsure"  # timeout, 5xx, an answer that cannot be read, or a crash on our side
     UNPAID = "unpaid"  # a query was answered: no money is on it
     MONEY = "money"  # a query or a verified callback says that it was paid as asked
@@ -52,6 +53,7 @@ ORDER_TRANSITIONS: Final[Mapping[tuple[OrderState, OrderStep], OrderState]] = {
     (_S.ASKING, _T.OPENED): _S.OPEN,
     (_S.ASKING, _T.TURNED_DOWN): _S.REFUSED,
     (_S.ASKING, _T.UNSURE): _S.DOUBT,
+    (_S.ASKING, _T.NOT_SENT): _S.WANTED,
     # Whether or not telebirr knows the order: without its prepay_id nobody can be told how to pay it, and the
     # same number must not be asked for twice. So another order takes its place and this one is only watched.
     (_S.DOUBT, _T.UNPAID): _S.LOST,
@@ -61,14 +63,8 @@ ORDER_TRANSITIONS: Final[Mapping[tuple[OrderState, OrderStep], OrderState]] = {
     (_S.LOST, _T.OVER): _S.CLOSED,
     (_S.LOST, _T.NEVER_SEEN): _S.CLOSED,  # a query was answered once, and nobody could pay it
     # Money is money, whatever we thought of the order.
-    **{
-        (state, _T.MONEY): _S.PAID
-        for state in (_S.ASKING, _S.DOUBT, _S.OPEN, _S.LOST, _S.CLOSED, _S.REFUSED, _S.UNCLEAR)
-    },
-    **{
-        (state, _T.ODD): _S.UNCLEAR
-        for state in (_S.ASKING, _S.DOUBT, _S.OPEN, _S.LOST, _S.CLOSED, _S.REFUSED, _S.UNCLEAR)
-    },
+    **{(state, _T.MONEY): _S.PAID for state in OrderState if state is not _S.PAID},
+    **{(state, _T.ODD): _S.UNCLEAR for state in OrderState if state is not _S.PAID},
 }
 
 
@@ -85,6 +81,7 @@ class RefundStep(enum.StrEnum):
     ASK = "ask"  # the intent is written, the request goes out after the commit
     DONE = "done"  # telebirr says so, or the operator
     TURNED_DOWN = "turned_down"  # telebirr will not: cash, and the passenger is told
+    NOT_SENT = "not_sent"  # no connection, so it certainly was not received
     UNSURE = "unsure"  # timeout, 5xx, or a crash on our side
     GIVEN_UP = "given_up"  # the deadline of a doubt
     HANDED = "handed"  # an agent paid it out
@@ -100,6 +97,7 @@ REFUND_TRANSITIONS: Final[Mapping[tuple[RefundState, RefundStep], RefundState]] 
     (_R.ASKING, _U.DONE): _R.PAID,
     (_R.ASKING, _U.TURNED_DOWN): _R.OWED,
     (_R.ASKING, _U.UNSURE): _R.DOUBT,
+    (_R.ASKING, _U.NOT_SENT): _R.OWED,
     (_R.DOUBT, _U.DONE): _R.PAID,
     (_R.DOUBT, _U.TURNED_DOWN): _R.OWED,
     (_R.DOUBT, _U.GIVEN_UP): _R.UNCLEAR,

@@ -25,6 +25,7 @@ __all__ = [
     "Words",
     "assign",
     "decide_refund",
+    "end_refund",
     "give_back",
     "pay",
     "return_by_hand",
@@ -288,6 +289,18 @@ def return_by_hand(db: sqlite3.Connection, receipt_id: int, now_ms: int, by: str
     db.execute("UPDATE receipt SET state = 'returned', decided_by = ? WHERE id = ?", (by, receipt_id))
 
 
+def end_refund(
+    db: sqlite3.Connection, refund: refunds.Refund, step: RefundStep, words: Words, now_ms: int, detail: str
+) -> list[QueuedRow]:
+    """telebirr paid it back, or an agent has to: the passenger is told in the same commit."""
+    if refunds.settle(db, refund.id, step, now_ms, by=TELEBIRR, detail=detail) is None:
+        return []
+    ticket = find_ticket(db, refund.code, now_ms)
+    assert ticket is not None
+    say = words.paid_back if step is RefundStep.DONE else words.back_in_cash
+    return tell(db, ticket.holder, say(db, ticket, refund.santim), now_ms)
+
+
 def decide_refund(
     db: sqlite3.Connection, refund_id: int, *, was_paid: bool, words: Words, now_ms: int, by: str
 ) -> list[QueuedRow]:
@@ -300,11 +313,7 @@ def decide_refund(
         raise EffectRefused("not_unclear")
     agents.audit(db, now_ms, by, "refund.decide", f"{refund.code} {'paid' if was_paid else 'cash'}")
     step = RefundStep.DONE if was_paid else RefundStep.TURNED_DOWN
-    refunds.settle(db, refund_id, step, now_ms, by=TELEBIRR, detail=f"decided by {by}")
-    ticket = find_ticket(db, refund.code, now_ms)
-    assert ticket is not None
-    text = words.paid_back if was_paid else words.back_in_cash
-    return tell(db, ticket.holder, text(db, ticket, refund.santim), now_ms)
+    return end_refund(db, refund, step, words, now_ms, f"decided by {by}")
 
 
 def _tell_ticket(db: sqlite3.Connection, code: str, words: Words, now_ms: int) -> list[QueuedRow]:

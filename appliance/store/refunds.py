@@ -24,6 +24,7 @@ __all__ = [
     "open_refunds",
     "owe",
     "owed_in_cash",
+    "postpone",
     "recover",
     "settle",
 ]
@@ -33,6 +34,7 @@ DOUBT_MS: Final = 86_400_000  # telebirr is asked so long what became of a reque
 # After these many seconds telebirr is asked again; then every ten minutes.
 LOOKS_S: Final = (5, 10, 20, 40, 60, 60, 60, 120, 300)
 LAST_LOOK_S: Final = 600
+POSTPONE_MS: Final = 60_000
 
 
 class Refund(NamedTuple):
@@ -131,6 +133,21 @@ def ask(db: sqlite3.Connection, refund_id: int, now_ms: int) -> Refund | None:
             now_ms + 1000 * LAST_LOOK_S,  # a crash is recovered at the start; this is for what nobody foresaw
             refund_id,
         ),
+    )
+    return find(db, refund_id)
+
+
+def postpone(db: sqlite3.Connection, refund_id: int, now_ms: int, detail: str) -> Refund | None:
+    """telebirr has certainly not got the request: it is owed as before, and asked for in a while."""
+    refund = find(db, refund_id)
+    if refund is None or refund.state not in (RefundState.OWED, RefundState.ASKING) or refund.way == "cash":
+        return None
+    state = refund.state
+    if state == RefundState.ASKING:
+        state = move_refund(state, RefundStep.NOT_SENT)
+    db.execute(
+        "UPDATE refund SET state = ?, next_ms = ?, detail = ? WHERE id = ?",
+        (state, now_ms + POSTPONE_MS, detail, refund_id),
     )
     return find(db, refund_id)
 

@@ -14,7 +14,6 @@ from aiohttp.typedefs import Handler
 from appliance.observe.counts import Counts
 from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
-from appliance.web.client_forms import ClientForms
 from appliance.web.clients import ClientPages
 from appliance.web.exchange import HOT_ROUTES, Answer, Asked, Hot, by_aiohttp
 from appliance.web.forms import Forms
@@ -23,6 +22,7 @@ from appliance.web.incoming import MAX_BODY_OCTETS, Incoming
 from appliance.web.kannel import Kannel, KannelReports
 from appliance.web.live import Live
 from appliance.web.page import Page
+from appliance.web.payments import PaymentPages
 from appliance.web.problem import Problem, from_http_exception
 from appliance.web.services import Services
 from appliance.web.v1 import OPERATIONS, add_operations
@@ -252,14 +252,16 @@ def make_app(services: Services) -> web.Application:
         app.router.add_get("/clients", clients.all)
         app.router.add_get(r"/clients/{id:\d{1,18}}", clients.one)
         app.router.add_get(r"/clients/{id:\d{1,18}}/usage.csv", clients.csv)
-        app.router.add_get(r"/clients/{id:\d{1,18}}/webhooks/{hook:\d{1,18}}", clients.hook)
-        app.router.add_get("/audit", clients.audit)
-        client_forms = ClientForms(services, services.gateway, clients)
-        app.router.add_post("/clients", client_forms.add)
-        app.router.add_post("/prices", client_forms.price)
-        app.router.add_post(r"/clients/{id:\d{1,18}}/{do:[a-z]+}", client_forms.do)
         app.router.add_get("/openapi.json", site.openapi)
         app.router.add_get("/docs", site.docs)
+    if services.payments is not None:
+        pages = PaymentPages(services.payments, services.settings, lambda: site.page, _html)
+        app.router.add_get("/payments", pages.all)
+        app.router.add_get("/payments/ledger.csv", pages.csv)
+        app.router.add_post(r"/payments/receipts/{id:\d{1,18}}", pages.receipt)
+        app.router.add_post(r"/payments/refunds/{id:\d{1,18}}", pages.refund)
+        app.router.add_post("/payments/telebirr", pages.callback)
+        app.router.add_get(r"/pay/{code:[A-Za-z0-9]{4,6}}", pages.link)
     app.router.add_get("/", site.front)
     app.router.add_get("/events", site.events, allow_head=False)
     app.router.add_get(r"/messages/{kind:in|out}/{id:\d{1,18}}", site.life)

@@ -150,10 +150,20 @@ def find_faults(
         *_writer_faults(services.store.writer.snapshot()),
         *_worker_faults(dispatcher),
         *_outbound_faults(outbound),
+        *_payment_faults(services),
         *_box_faults(services.clock_ms(), disk),
         *_clock_faults(services.clock_state() if services.clock_state is not None else None),
     ]
     return sorted(found, key=lambda finding: finding.level != "bad")
+
+
+def _payment_faults(services: Services) -> Iterator[Finding]:
+    state = services.payments.service.state() if services.payments is not None else {}
+    for line in state.get("books", ()):
+        yield Finding("bad", f"The books are wrong: {line}.", "Stop selling and keep the database as it is.")
+    for name, way in state.get("ways", {}).items():
+        if way["trouble"]:
+            yield Finding("warn", f"Payments by {name}: {way['trouble']}.", "See the page of payments.")
 
 
 def _modem_faults(modems: Sequence[ModemHealth]) -> Iterator[Finding]:

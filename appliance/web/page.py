@@ -148,6 +148,7 @@ class Page:
             state_word=_state_word,
             parts=PARTS,
             has_clients=services.gateway is not None,
+            has_payments=services.payments is not None,
         )
         self._jinja.filters.update(
             iso=box.iso,
@@ -331,7 +332,6 @@ def _worker_view(worker: Mapping[str, Any]) -> dict[str, Any]:
         "pid": worker.get("pid"),
         "state": state,
         "tone": _WORKER_TONES.get(state, "warn"),
-        "group": worker.get("group", ""),
         "turns": worker.get("turns", 0),
         "rss": worker.get("rss_bytes"),
     }

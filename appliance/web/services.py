@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from appliance.config import Config
 from appliance.gateway.service import Gateway
 from appliance.message import Inbound, Outbound
+from appliance.payments.desk import PaymentDesk
 
 __all__ = [
     "Accepted",
@@ -217,7 +218,7 @@ class Services:
     modem_history: what was done to a modem, by name, oldest first; None: there is no such modem.
     clock_state: None where nobody judges the clock.
     send: queues a message and returns its id; without it the page has no form to send one.
-    gateway: the business side; without it there is no /v1.
+    gateway: the business side; without it there is no /v1. payments: without it there is no /payments.
     started_ms: when this process began, for the up-time on the page.
     """
 
@@ -229,6 +230,7 @@ class Services:
     clock_state: Callable[[], ClockState] | None = None
     outbound: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
     gateway: Gateway | None = None
+    payments: PaymentDesk | None = None
     send: Callable[[Outbound], Awaitable[int]] | None = None
     clock_ms: Callable[[], int] = wall_clock_ms
     started_ms: int = field(default_factory=wall_clock_ms)

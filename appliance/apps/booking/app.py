@@ -46,8 +46,9 @@ class BookingApp:
         self.agents = frozenset(payments.get("agents") or ())
         self.commission_percent = int(payments.get("commission_percent") or 0)
         self.pay_to = str(payments.get("pay_to") or "")
-        self.pay_link = str((payments.get("telebirr") or {}).get("public_url") or "").rstrip("/")
-        self.telebirr = bool((payments.get("telebirr") or {}).get("app_id"))
+        telebirr = payments.get("telebirr") or {}
+        self.pay_link = str(telebirr.get("public_url") or "").rstrip("/")
+        self.watch_hours = int(telebirr.get("watch_hours") or 0)  # 0: telebirr's API is not in use
 
     def turn(self, session: Session, event: Event, look: BookingView) -> Turn:
         """Answer one event. Raises nothing for any text."""
@@ -286,8 +287,9 @@ class _Talk(Receipts):
         )  # fmt: skip
         self._step(Step.HELD)
         self.data = Dialogue(holds=[*data.holds, (code, until)])
-        if self.app.telebirr:
-            self.effects.append(Effect(name="payment.order", args={"code": code}))
+        if self.app.watch_hours:
+            order = {"code": code, "watch_hours": self.app.watch_hours}
+            self.effects.append(Effect(name="payment.order", args=order))
         price = money(trip.fare_santim * seats, self.language)
         key, how = "booking.held", {}
         if self.app.pay_link:

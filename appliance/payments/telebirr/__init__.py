@@ -1,0 +1,1 @@
+"""telebirr's fabric API: orders, their payment and refunds."""
