@@ -363,6 +363,9 @@ class Appliance:
             gateway=self.gateway,
             payments=self.payments,
             send=self.outbound.send,
+            offer=self.outbound.offer,
+            say=self._shell.kit.say,
+            model=self.asking.snapshot,
             clock_ms=self.clock_ms,
         )
         app = make_app(services)

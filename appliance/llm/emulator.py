@@ -245,17 +245,20 @@ def _facts(body: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _honest(body: dict[str, Any]) -> str:
-    """The answer of the fact whose question has most of the words asked, of the last questions too."""
+    """The answer of the fact that has most of the words asked, of the question before too; rare words count
+    more than those that many facts have."""
     asked = [str(message["content"]) for message in body["messages"][1:] if message.get("role") == "user"]
-    heard = keys(words(" ".join(asked[-2:])))
-    best, answer = 0.0, "UNKNOWN"
-    for question, known in _facts(body):
-        share = share_known(keys(words(question)), heard) + share_known(
-            heard, keys(words(f"{question} {known}"))
-        )
-        if share > best and share >= 0.5:
-            best, answer = share, known
-    return answer
+    facts = [(keys(words(f"{question} {known}")), known) for question, known in _facts(body)]
+    for heard in (keys(words(asked[-1])), keys(words(" ".join(asked[-2:])))):
+        found = {key: [known for fact, known in facts if share_known([key], fact)] for key in heard}
+        scores: dict[str, float] = {}
+        for answers in found.values():
+            for known in answers:
+                scores[known] = scores.get(known, 0.0) + 1 / len(answers)
+        best = max(scores, key=lambda known: scores[known], default="")
+        if best and sum(best in answers for answers in found.values()) > 0.5 * len(found):
+            return best
+    return "UNKNOWN"
 
 
 def _long(body: dict[str, Any]) -> str:

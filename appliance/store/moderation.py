@@ -7,6 +7,7 @@ does or sees is written to the audit log before it is shown.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from appliance.store import outbound
 from appliance.store.chat import end_pair, pair_of
 from appliance.store.gateway import audit
 from appliance.store.outbound import QueuedRow, QueueKey
+from appliance.store.views import Life, MessageLife, MessageRow, life_of, messages_with, recent_messages
 
 __all__ = [
     "Flag",
@@ -33,17 +35,21 @@ __all__ = [
     "digest_due",
     "digest_sent",
     "end",
+    "life_without_chats",
     "live_pairs",
     "looks",
     "open_reports",
     "partner_of",
+    "person_without_chats",
     "recent_flags",
+    "recent_without_chats",
     "unban",
     "view",
     "waiting",
 ]
 
 TEXTS_SHOWN: Final = 200
+FLAG_CHARS: Final = 160  # of a text, as the conversation keeps it with a flag
 DIGEST_SMS: Final = 3
 DIGEST_PAIRS: Final = 3  # of those that need a look, with both sides
 
@@ -174,6 +180,12 @@ def view(db: sqlite3.Connection, pair_id: int) -> PairView | None:
     ]
     sides = tuple(_side(db, number, pair_id) for number in numbers)
     ended_ms = pair[2] if pair[2] is not None else 1 << 62
+    stopped = {
+        (number, text)
+        for number, text in db.execute(
+            "SELECT number, text FROM chat_flag WHERE pair_id = ? AND kind = 'refused'", (pair_id,)
+        )
+    }
     talk: list[Talk] = []
     for side, number in enumerate(numbers):
         other = next((each for each in numbers if each != number), "")
@@ -183,10 +195,73 @@ def view(db: sqlite3.Connection, pair_id: int) -> PairView | None:
             " AND i.received_at_ms BETWEEN ? AND ? ORDER BY i.id DESC LIMIT ?",
             (other, number, pair[1] - 1000, ended_ms, TEXTS_SHOWN),
         )
-        talk += [Talk(side, at_ms, text, passed or "") for at_ms, text, passed in rows]
+        for at_ms, text, passed in rows:
+            # What they said to the box, or to another conversation meanwhile, was not for the other.
+            relayed = passed is not None and passed.startswith(f"{sides[side].alias}: ")
+            if relayed or (number, text[:FLAG_CHARS]) in stopped:
+                talk.append(Talk(side, at_ms, text, passed if relayed else ""))
     talk.sort(key=lambda each: each.at_ms)
     _, began_ms, ended, ended_by, texts = pair
     return PairView(pair_id, began_ms, ended, ended_by, texts, sides, tuple(talk[-TEXTS_SHOWN:]))
+
+
+def without_chats(db: sqlite3.Connection, rows: Sequence[MessageRow]) -> list[MessageRow]:
+    """Messages as the other pages show them: what strangers said to each other is seen on the chat's pages
+    only, where looking leaves a trace."""
+    return [_hidden(db, row) for row in rows]
+
+
+def _hidden(db: sqlite3.Connection, row: MessageRow) -> MessageRow:
+    pair_id = _pair_at(db, row.number, row.at_ms)
+    if pair_id is None:
+        return row
+    if row.kind == "out":
+        said = db.execute("SELECT 1 FROM inbound WHERE id = ? AND sender <> ?", (row.in_reply_to, row.number))
+    else:
+        said = db.execute(
+            "SELECT 1 FROM outbound WHERE in_reply_to = ? AND recipient <> ? UNION ALL"
+            " SELECT 1 FROM chat_flag WHERE number = ? AND text = ? LIMIT 1",
+            (row.id, row.number, row.number, row.text[:FLAG_CHARS]),
+        )
+    if said.fetchone() is None:  # to the box, or from it
+        return row
+    return msgspec.structs.replace(row, text=f"(in the chat, pair {pair_id})")
+
+
+def _pair_at(db: sqlite3.Connection, number: str, at_ms: int) -> int | None:
+    """The pair that somebody was in at a time, a second about it, for it begins in the turn of a text."""
+    row = db.execute(
+        "SELECT c.id FROM chat_met t JOIN chat_pair c ON c.id = t.pair_id WHERE t.number = ?"
+        " AND ? BETWEEN c.began_ms - 1000 AND coalesce(c.ended_ms, c.began_ms + 864000000) + 1000 LIMIT 1",
+        (number, at_ms),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def life_without_chats(db: sqlite3.Connection, kind: str, message_id: int) -> Life | None:
+    """`views.life_of` in the same way."""
+    life = life_of(db, kind, message_id)
+    if life is None:
+        return None
+
+    def hide(each: MessageLife) -> MessageLife:
+        return msgspec.structs.replace(each, row=_hidden(db, each.row))
+
+    return msgspec.structs.replace(
+        life,
+        inbound=None if life.inbound is None else hide(life.inbound),
+        outbound=[hide(each) for each in life.outbound],
+    )
+
+
+def recent_without_chats(db: sqlite3.Connection, limit: int) -> list[MessageRow]:
+    """`views.recent_messages` in the same way."""
+    return without_chats(db, recent_messages(db, limit))
+
+
+def person_without_chats(db: sqlite3.Connection, number: str, limit: int) -> list[MessageRow]:
+    """`views.messages_with` in the same way."""
+    return without_chats(db, messages_with(db, number, limit))
 
 
 def _side(db: sqlite3.Connection, number: str, pair_id: int) -> Side:

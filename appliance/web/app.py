@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 from appliance.observe.counts import Counts
 from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
+from appliance.web.assistant import AssistantPages
 from appliance.web.clients import ClientPages
 from appliance.web.exchange import HOT_ROUTES, Answer, Asked, Hot, by_aiohttp
 from appliance.web.forms import Forms
@@ -21,6 +22,7 @@ from appliance.web.health import Health
 from appliance.web.incoming import MAX_BODY_OCTETS, Incoming
 from appliance.web.kannel import Kannel, KannelReports
 from appliance.web.live import Live
+from appliance.web.moderation import ModerationPages
 from appliance.web.page import Page
 from appliance.web.payments import PaymentPages
 from appliance.web.problem import Problem, from_http_exception
@@ -268,6 +270,17 @@ def make_app(services: Services) -> web.Application:
     forms = Forms(services, lambda: site.page, _html)
     app.router.add_get("/questions", forms.questions)
     app.router.add_post(r"/questions/{id:\d{1,18}}", forms.answer)
+    assistant = AssistantPages(services, lambda: site.page, _html)
+    app.router.add_get("/assistant", assistant.show)
+    app.router.add_post("/assistant/knowledge", assistant.bring)
+    app.router.add_post(r"/assistant/knowledge/{id:\d{1,18}}/remove", assistant.remove)
+    chat = ModerationPages(services, lambda: site.page, _html)
+    app.router.add_get("/chat", chat.all)
+    app.router.add_post("/chat/ban", chat.ban)
+    app.router.add_post("/chat/unban", chat.unban)
+    app.router.add_post(r"/chat/reports/{id:\d{1,18}}", chat.decide)
+    app.router.add_get(r"/chat/{id:\d{1,18}}", chat.pair)
+    app.router.add_post(r"/chat/{id:\d{1,18}}/end", chat.end)
     app.router.add_get("/send", forms.send_form)
     app.router.add_post("/send", forms.send)
     app.router.add_get(r"/modems/{name}", site.modem)

@@ -13,7 +13,9 @@ from aiohttp import web
 from appliance.gateway.service import Denied
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.store.assistant import answer_question, open_questions
+from appliance.store.outbound import QueuedRow
 from appliance.web.access import check_page, check_same_origin
+from appliance.web.moderation import actor_of
 from appliance.web.page import Page
 from appliance.web.problem import Problem
 from appliance.web.services import Services
@@ -23,7 +25,6 @@ __all__ = ["Forms"]
 
 LONGEST_SEGMENTS: Final = 4
 SHOWN: Final = 100
-ANSWERED_BY: Final = "the page"
 
 
 class Forms:
@@ -53,11 +54,13 @@ class Forms:
         question_id, learn = int(request.match_info["id"]), "learn" in fields
         now_ms = self._services.clock_ms()
 
-        def write(db: sqlite3.Connection) -> bool:
-            return answer_question(db, question_id, text, ANSWERED_BY, now_ms, keep=learn) is not None
+        def write(db: sqlite3.Connection) -> QueuedRow | None:
+            return answer_question(db, question_id, text, actor_of(request), now_ms, keep=learn)
 
-        if not await self._services.store.writer.run(write):
+        queued = await self._services.store.writer.run(write)
+        if queued is None:
             raise Problem(409, "answered", "Somebody answered that question before.")
+        self._services.offer([queued])
         return web.Response(status=303, headers={"Location": "/questions"})
 
     async def send_form(self, request: web.Request) -> web.StreamResponse:

@@ -15,12 +15,10 @@ from typing import Any, Final
 from appliance.message import Lane
 from appliance.observe.counts import MINUTES_KEPT, Counts, Minute
 from appliance.store.assistant import open_questions
+from appliance.store.moderation import life_without_chats, person_without_chats, recent_without_chats
 from appliance.store.views import (
     Life,
     MessageRow,
-    life_of,
-    messages_with,
-    recent_messages,
     sessions_by_state,
     traffic_by_minute,
     undecoded,
@@ -176,7 +174,7 @@ class Page:
 
     async def life(self, kind: str, message_id: int) -> str | None:
         """The page of one message's exchange; None when there is no such message."""
-        life: Life | None = await self._services.store.reader.run(life_of, kind, message_id)
+        life: Life | None = await self._services.store.reader.run(life_without_chats, kind, message_id)
         if life is None:
             return None
         first = life.inbound or life.outbound[0]
@@ -209,7 +207,9 @@ class Page:
 
     async def person(self, number: str) -> str | None:
         """The page of one person's messages; None when there are none."""
-        rows: list[MessageRow] = await self._services.store.reader.run(messages_with, number, PERSON_SHOWN)
+        rows: list[MessageRow] = await self._services.store.reader.run(
+            person_without_chats, number, PERSON_SHOWN
+        )
         if not rows:
             return None
         return self._jinja.get_template("person.html").render(
@@ -270,7 +270,7 @@ class Page:
             "can_send": services.send is not None,
             "questions": len(await reader.run(open_questions)),
             "sample": _sample(services.settings.default_app),
-            "messages": await reader.run(recent_messages, MESSAGES_SHOWN),
+            "messages": await reader.run(recent_without_chats, MESSAGES_SHOWN),
             "sessions": await reader.run(sessions_by_state, now_ms),
             "modem_views": [_modem_view(modem) for modem in base["modems"]],
             "lanes": _lanes(outbound),

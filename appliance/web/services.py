@@ -16,6 +16,7 @@ from appliance.config import Config
 from appliance.gateway.service import Gateway
 from appliance.message import Inbound, Outbound
 from appliance.payments.desk import PaymentDesk
+from appliance.store.outbound import QueuedRow
 
 __all__ = [
     "Accepted",
@@ -218,6 +219,8 @@ class Services:
     modem_history: what was done to a modem, by name, oldest first; None: there is no such modem.
     clock_state: None where nobody judges the clock.
     send: queues a message and returns its id; without it the page has no form to send one.
+    offer: tells the modems of rows that an op put on the queue. say: a text of the phrase files, by language
+    and key. model: the assistant's endpoint, {} when none is configured.
     gateway: the business side; without it there is no /v1. payments: without it there is no /payments.
     started_ms: when this process began, for the up-time on the page.
     """
@@ -232,5 +235,8 @@ class Services:
     gateway: Gateway | None = None
     payments: PaymentDesk | None = None
     send: Callable[[Outbound], Awaitable[int]] | None = None
+    offer: Callable[[Sequence[QueuedRow]], object] = field(default=lambda rows: None)
+    say: Callable[[str, str], str] = field(default=lambda language, key: key)
+    model: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
     clock_ms: Callable[[], int] = wall_clock_ms
     started_ms: int = field(default_factory=wall_clock_ms)
