@@ -35,6 +35,7 @@ __all__ = [
     "Http",
     "Log",
     "ModemConfig",
+    "OwnWorkers",
     "Payments",
     "Setting",
     "Workers",
@@ -158,11 +159,43 @@ class ModemConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 21_600
 
 
+class OwnWorkers(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[
+        str,
+        described(
+            "What the page calls the workers.",
+            "1 to 32 small letters, digits, - or _, such as 'acme'",
+            pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
+        ),
+    ]
+    numbers: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^(\+[1-9]\d{6,14}|\d{3,6})$")], ...],
+        described("Texts to these numbers are theirs.", "a list of numbers, such as ['8400']"),
+    ] = ()
+    channels: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        described(
+            "Texts that come by these channels are theirs.", "a list such as ['modem:modem0'] or ['http']"
+        ),
+    ] = ()
+    workers: Annotated[int, described("How many, besides the others.", "1 to 32", ge=1, le=32)] = 1
+
+
 class Workers(Struct, frozen=True, forbid_unknown_fields=True):
     min: Annotated[int, described("Worker processes that always run.", "1 to 32", ge=1, le=32)] = 1
     max: Annotated[
         int, described("Worker processes at most, when the queue grows.", "1 to 32", ge=1, le=32)
     ] = 2
+    longest_wait_s: Annotated[
+        int,
+        described(
+            "HTTP callers are asked to wait once texts wait so long for a worker, in seconds.",
+            "5 to 86400",
+            ge=5,
+            le=86_400,
+        ),
+    ] = 120
+    own: tuple[OwnWorkers, ...] = ()
 
 
 class Conversation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -415,6 +448,12 @@ def _check_across(config: Config, name: str, errors: list[str]) -> None:
         least, most = config.workers.min, config.workers.max
         errors.append(f"{name}: workers.max: {most}; want at least workers.min, which is {least}")
     errors += [f"{name}: {line}" for line in talk_mistakes(config.assistant)]
+    names_of_own = [group.name for group in config.workers.own]
+    for index, group in enumerate(config.workers.own):
+        if names_of_own.index(group.name) < index:
+            errors.append(f"{name}: workers.own[{index}].name: {group.name!r}; want another")
+        if not group.numbers and not group.channels:
+            errors.append(f"{name}: workers.own[{index}].numbers: missing; want numbers or channels")
     errors += [f"{name}: {line}" for line in telebirr_mistakes(config.payments.telebirr)]
     for field in ("name", "port"):
         seen: dict[str, int] = {}

@@ -43,9 +43,9 @@ class Dialler:
         if len(fitting) == 1:
             return fitting[0]
         known = ", ".join(modem.name for modem in self._modems) or "none is configured"
-        if name is None:
-            raise Denied(400, "which-modem", f"which modem? known: {known}")
-        raise Denied(404, "no-such-modem", f"no modem is called {name}; known: {known}")
+        if name is None and fitting:
+            raise Denied(409, "which-modem", f"which modem? known: {known}")
+        raise Denied(404, "no-such-modem", f"no modem is called {name or 'anything'}; known: {known}")
 
     async def dial(
         self, name: str | None, code: str, replies: Sequence[str] = (), *, any_code: bool = False

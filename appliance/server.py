@@ -31,6 +31,7 @@ from appliance.conversation.shell import Shell
 from appliance.conversation.wordlists import WordListErrors
 from appliance.dialler import Dialler
 from appliance.dispatcher.dispatcher import Dispatcher
+from appliance.dispatcher.groups import group_by, workers_of
 from appliance.exits import Exit, StartRefused
 from appliance.gateway.campaigns import CampaignService
 from appliance.gateway.control import client_op
@@ -137,6 +138,9 @@ class Appliance:
             clock_ms=self.clock_ms,
             apologies=self._shell.apologies(),
             reply_route=self.outbound.routing.reply_route,
+            longest_wait_s=config.workers.longest_wait_s,
+            own_workers=workers_of(config.workers.own),
+            group_of=group_by(config.workers.own),
         )
         undo.push_async_callback(self._stop_modems)
         keeper.on_moved = self.outbound.clock_moved

@@ -23,13 +23,19 @@ class NotRunning(Exception):
     """Nobody answers on the socket. The text says where we looked."""
 
 
-def add_where(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which appliance is meant."""
+def add_where(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add the arguments that say which appliance is meant.
+
+    default: argparse.SUPPRESS where a parser above has them already.
+    """
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--config", metavar="FILE", help="its configuration; else the demo, or " + str(DEFAULT_CONFIG)
+        "--config",
+        metavar="FILE",
+        default=default,
+        help="its configuration; else the demo, or " + str(DEFAULT_CONFIG),
     )
-    where.add_argument("--data-dir", metavar="DIR", help="its data directory")
+    where.add_argument("--data-dir", metavar="DIR", default=default, help="its data directory")
 
 
 def find_socket(args: argparse.Namespace) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from appliance.commands.asking import add_where, tell
 from appliance.exits import Exit
@@ -15,7 +16,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     add_where(parser)
     does = parser.add_subparsers(dest="do", metavar="DO", required=True)
-    does.add_parser("list", help="all clients with their credit")
+    _add(does, "list", "all clients with their credit")
     add = _with_name(does, "add", "register a client")
     add.add_argument("--credit", type=int, metavar="UNITS", help="give it credit at once")
     key = _with_name(does, "key", "make a key; it is shown this once")
@@ -23,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     key.add_argument("--days", type=int, metavar="N", help="it expires after so many days")
     key.add_argument("--networks", metavar="CIDR", help="from where it may be used, blanks between")
     key.add_argument("--note", metavar="TEXT", help="to tell it from others")
+    _with_name(does, "keys", "its keys, without their secrets")
     revoke = _with_name(does, "revoke", "end a key")
     revoke.add_argument("id", metavar="ID", help="the key's part between the underscores")
     credit = _with_name(does, "credit", "give units, or take back with a minus")
@@ -30,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     credit.add_argument("--note", metavar="TEXT")
     usage = _with_name(does, "usage", "what was sent, by day")
     usage.add_argument("--days", type=int, default=31, metavar="N")
+    usage.add_argument("--by", choices=("day", "hour"), default="day", help="the periods that are counted")
     _with_name(does, "suspend", "refuse whatever it sends; what was accepted goes out")
     _with_name(does, "resume", "let it send again")
     limits = _with_name(does, "limits", "how fast it may send, and when its credit is low")
@@ -42,19 +45,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rule.add_argument(
         "--besides", action="store_true", default=None, help="a conversation of the box answers too"
     )
-    rules = does.add_parser("rules", help="which texts go to whom")
+    rules = _add(does, "rules", "which texts go to whom")
     rules.add_argument("name", metavar="NAME", nargs="?", help="of one client only")
     unrule = _with_name(does, "unrule", "take a rule away")
     unrule.add_argument("rule", type=int, metavar="ID", help="as `rules` shows it")
-    price = does.add_parser("price", help="what a segment costs by prefix")
+    price = _add(does, "price", "what a segment costs by prefix")
     price.add_argument("prefix", metavar="PREFIX", help="such as +2517; '' for every number")
     price.add_argument("units", type=int, metavar="UNITS")
+    price.add_argument("--from", dest="from_day", metavar="DAY", help="from a day on (2026-12-01); else now")
+    _add(does, "prices", "the price list, with what is to come")
+    audit = _add(does, "audit", "who did what to clients, keys, credit, prices and rules")
+    audit.add_argument("--limit", type=int, default=50, metavar="N", help="how many, the newest first")
+
+
+def _add(
+    does: argparse._SubParsersAction[argparse.ArgumentParser], do: str, about: str
+) -> argparse.ArgumentParser:
+    parser = does.add_parser(do, help=about)
+    # Where one looks for it: behind the word as well as before it. What is given before must not be lost.
+    add_where(parser, default=argparse.SUPPRESS)
+    return parser
 
 
 def _with_name(
     does: argparse._SubParsersAction[argparse.ArgumentParser], do: str, about: str
 ) -> argparse.ArgumentParser:
-    parser = does.add_parser(do, help=about)
+    parser = _add(does, do, about)
     parser.add_argument("name", metavar="NAME", help="the client")
     return parser
 
@@ -74,10 +90,19 @@ def run(args: argparse.Namespace) -> int:
     return int(Exit.STOPPED)
 
 
-_FIELDS = (
+_FIELDS: Final = (
     *("name", "days", "networks", "note", "id", "units", "per_second", "low_mark", "prefix"),
-    *("keyword", "number", "replies", "besides", "rule"),
+    *("keyword", "number", "replies", "besides", "rule", "by", "from_day", "limit"),
 )
+# What to do where there is nothing to show.
+_EMPTY: Final = {
+    "list": "no client yet; make one: outpost client add NAME --credit 1000",
+    "keys": "no key yet; make one: outpost client key NAME",
+    "rules": "no rule yet; make one: outpost client rule NAME --keyword WORD",
+    "prices": "no price yet: a segment costs 1 unit; set one: outpost client price +2517 3",
+    "audit": "nothing was done yet",
+    "usage": "nothing sent in that time",
+}
 
 
 def _show(args: argparse.Namespace, answer: dict[str, Any]) -> None:
@@ -89,14 +114,39 @@ def _show(args: argparse.Namespace, answer: dict[str, Any]) -> None:
             f"{client['name']:<24} {client['state']:<10} {client['balance']:>10} units"
             f" {client['reserved']:>8} reserved  {client['per_second']}/s"
         )
-    for row in answer.get("days", ()):
+    for row in answer.get("usage", ()):
         print(
-            f"{row['day']}  {row['lane']:<7}{row['status']:<10}{row['messages']:>8} messages"
+            f"{row['period']:<17} {row['lane']:<7}{row['status']:<10}{row['messages']:>8} messages"
             f"{row['segments']:>8} segments{row['units']:>8} units"
         )
+    for lane in answer.get("lanes", ()):
+        share = "-" if lane["delivered_share"] is None else f"{lane['delivered_share']:.1%}"
+        times = ", ".join(f"{part} % {_took(lane[f'p{part}_ms'])}" for part in (50, 95, 99))
+        print(f"all in {lane['lane']:<7} {share} delivered; with the network within: {times}")
     for rule in answer.get("rules", ()):
         print(f"{rule['id']:>4}  {rule['client']:<24} {rule['what']:<32} {rule['mode']} the box's own answer")
+    zone = answer.get("timezone_minutes", 0)
+    for key in answer.get("keys", ()):
+        ends = "" if key["ends_at_ms"] is None else f" until {_day(key['ends_at_ms'], zone)}"
+        print(
+            f"{key['id']}  {key['scopes']:<16} since {_day(key['created_at_ms'], zone)}{ends}"
+            f"  {key['networks']}  {key['note']}".rstrip()
+        )
+    for price in answer.get("prices", ()):
+        print(f"{price['prefix'] or 'any':<12} {price['units']:>6} units from {_day(price['from_ms'], zone)}")
+    for entry in answer.get("audit", ()):
+        print(f"{_day(entry['at_ms'], zone)}  {entry['actor']:<16} {entry['action']:<18} {entry['what']}")
     if args.do == "rule":
         print(f"rule {answer['id']}")
-    if not answer.get("days", True):
-        print("nothing sent in that time")
+    listed = {"list": "clients"}.get(args.do, args.do)
+    if args.do in _EMPTY and not answer.get(listed):
+        print(_EMPTY[args.do])
+
+
+def _took(milliseconds: int | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds / 1000:g} s"
+
+
+def _day(at_ms: int, timezone_minutes: int) -> str:
+    """The time where the box is."""
+    return f"{datetime.fromtimestamp(at_ms / 1000 + 60 * timezone_minutes, UTC):%Y-%m-%d %H:%M}"

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, cast
@@ -15,11 +16,11 @@ from appliance import faults
 from appliance.dispatcher.backlog import Backlog
 from appliance.dispatcher.callers import COMMIT_PATIENCE_S, Callers, Conversed
 from appliance.dispatcher.framing import Job, Results, ToWorker
-from appliance.dispatcher.mailboxes import Mailboxes, Pending
+from appliance.dispatcher.mailboxes import WINDOW, Mailboxes, Pending
 from appliance.dispatcher.pool import Link, LinkState, Pool, PoolSettings
 from appliance.dispatcher.settling import STRIKES, Settler
 from appliance.message import Inbound, InboundState
-from appliance.store import sessions
+from appliance.store import guards, sessions
 from appliance.store.errors import StoreError, StoreUnavailable
 from appliance.store.inbound import Accepted
 from appliance.store.outbound import QueuedRow
@@ -40,6 +41,9 @@ SHRINK_AFTER_S: Final = 60.0
 FOREIGN_KILLS: Final = 3  # the same for workers that somebody else killed: not the message's fault, mostly
 SWEEP_EVERY_S: Final = 1.0
 MAX_BACKLOG: Final = 2_000_000
+LONGEST_WAIT_S: Final = 120.0  # whom we answer later has given up
+MARKS: Final = 4096  # seconds of which we remember what had been accepted by then
+TIDY_ROUNDS: Final = 3600  # sweeps between two looks for counts that are over
 DRAIN_S: Final = 1.5
 
 DEFAULT_APOLOGIES: Final[Mapping[str, str]] = {
@@ -52,7 +56,9 @@ class Dispatcher:
 
     on_outbound gets the rows that committed turns put on the queue. turn_limit_s: a turn that takes longer
     loses its worker. window: messages held in memory at most; the rest of a backlog stays on disk.
-    reply_route: the route that replies to a message must take, "" for any.
+    reply_route: the route that replies to a message must take, "" for any. own_workers: by name of a
+    group, how many workers are its own; group_of: the group of a message, "" for everybody's. longest_wait_s:
+    texts that wait longer for a worker make the outside wait.
     """
 
     def __init__(
@@ -72,13 +78,18 @@ class Dispatcher:
         window: int | None = None,
         reply_route: Callable[[Inbound], str] = lambda inbound: "",
         max_backlog: int = MAX_BACKLOG,
+        longest_wait_s: float = LONGEST_WAIT_S,
+        own_workers: Mapping[str, int] | None = None,
+        group_of: Callable[[Inbound], str] | None = None,
         pool: Mapping[str, Any] | None = None,
     ) -> None:
         self._store = store
         self._clock_ms = clock_ms
         self._turn_limit_s = turn_limit_s
         self._max_backlog = max_backlog
-        self._boxes = Mailboxes() if window is None else Mailboxes(window)
+        self._longest_wait_s = longest_wait_s
+        self._groups = ("", *(own_workers or {}))
+        self._boxes = Mailboxes(WINDOW if window is None else window, group_of=group_of)
         self._pool = Pool(
             PoolSettings(
                 database=store.path,
@@ -86,6 +97,7 @@ class Dispatcher:
                 app_settings={"default_app": default_app, "languages": list(languages), **app_settings},
                 min_workers=min_workers,
                 max_workers=max(min_workers, max_workers),
+                own=dict(own_workers or {}),
                 **(pool or {}),
             ),
             on_ready=self._pump_soon,
@@ -111,6 +123,9 @@ class Dispatcher:
         self._busy_at_s = 0.0  # when there was last something to do
         self._rate = 0.0  # turns a second, moving average
         self._rated = (0.0, 0)
+        self._newest = 0  # the id that was accepted last
+        self._marks: deque[tuple[int, float]] = deque(maxlen=MARKS)  # ids accepted by then, second by second
+        self._waits_s = 0.0
         self._pumping = False
         self._watching = False
         self._stopping = False
@@ -166,14 +181,20 @@ class Dispatcher:
         if self._stopping or inbound_id <= self._boxes.cursor:
             return
         self._backlog.size += 1
+        self._newest = inbound_id
         assert self._loop is not None
         if self._boxes.take(inbound_id, inbound, self._loop.time()):
             self._pump_soon()
 
     @property
     def full(self) -> bool:
-        """Should the outside wait? The writer is behind or unwell, or the disk holds work for hours."""
-        return self._store.writer.full or self._backlog.size >= self._max_backlog or self._stopping
+        """Should the outside wait? The writer is behind or unwell, or texts wait too many or too long."""
+        return (
+            self._store.writer.full
+            or self._backlog.size >= self._max_backlog
+            or self._waits_s >= self._longest_wait_s
+            or self._stopping
+        )
 
     @property
     def retry_after_s(self) -> float:
@@ -181,6 +202,8 @@ class Dispatcher:
         if self._store.writer.state != "ok":
             return 5.0
         over = max(0, self._backlog.size - self._max_backlog // 2)
+        if self._waits_s >= self._longest_wait_s:
+            over = max(over, self._backlog.size // 2)
         return min(60.0, max(1.0, over / self._rate if self._rate > 1 else 1.0))
 
     async def wait(self, inbound_id: int, timeout_s: float) -> list[str] | None:
@@ -289,22 +312,32 @@ class Dispatcher:
         if self._stopping:
             return
         boxes = self._boxes
-        links = self._pool.ready
-        for index, link in enumerate(links):
-            if not boxes.ready:
-                break
-            share = -(-boxes.ready // (len(links) - index))
-            count = min(share, self._room(link))
-            if count > 0:
-                jobs = boxes.next(count)
-                if jobs and jobs[0].solo and link.in_flight:
-                    boxes.put_back(jobs[0])
-                    break
-                self._send(link, jobs)
+        for group in self._groups:
+            self._give_out(group)
         if boxes.wants_scan:
             self._backlog.scan()
         if boxes.held:
             self._watch_soon()
+
+    def _give_out(self, group: str) -> None:
+        """Share what waits among the workers of a group."""
+        boxes = self._boxes
+        ready = boxes.ready_of(group)
+        if not ready:
+            return
+        links = self._pool.ready_of(group)
+        for index, link in enumerate(links):
+            share = -(-ready // (len(links) - index))
+            count = min(share, self._room(link))
+            if count > 0:
+                jobs = boxes.next(count, group)
+                if jobs and jobs[0].solo and link.in_flight:
+                    boxes.put_back(jobs[0])
+                    break
+                self._send(link, jobs)
+                ready = boxes.ready_of(group)
+                if not ready:
+                    break
 
     def _room(self, link: Link) -> int:
         """How many turns this worker may be given now."""
@@ -419,8 +452,10 @@ class Dispatcher:
             elif silent_s >= TAKE_BACK_S and len(link.in_flight) > 1:
                 # Only for somebody who is free: on a starved machine all workers are silent, and giving the
                 # same turns out again and again would starve it for good.
-                if any(not other.in_flight for other in self._pool.ready):
+                if any(not other.in_flight for other in self._pool.ready_of(link.group)):
                     self._take_back(link)
+                elif link.group:
+                    continue
                 elif silent_s >= GROW_AFTER_S:
                     self._pool.grow()
         oldest = self._boxes.oldest_ready()
@@ -446,6 +481,8 @@ class Dispatcher:
             await asyncio.sleep(SWEEP_EVERY_S)
             try:
                 await self._sweep_once(full=round_ % 5 == 0)
+                if round_ % TIDY_ROUNDS == TIDY_ROUNDS - 1:
+                    await self._store.writer.run(guards.forget_old, self._clock_ms())
             except (sqlite3.Error, StoreError) as error:
                 logger.warning("the sweeper could not use the database: %s", error)
             except Exception:
@@ -458,6 +495,7 @@ class Dispatcher:
         if now > before:
             self._rate += ((self._settler.handled - handled) / (now - before) - self._rate) * 0.3
         self._rated = (now, self._settler.handled)
+        self._look_at_the_wait(now)
         woken = await self._store.writer.run(sessions.wake_due, self._clock_ms())
         self._store.announce(woken)
         self._pool.tend()
@@ -468,6 +506,17 @@ class Dispatcher:
             await self._backlog.restore_lost()
             if now - self._busy_at_s > SHRINK_AFTER_S:
                 self._pool.shrink()
+
+    def _look_at_the_wait(self, now_s: float) -> None:
+        """How long what is on disk only waits already, by what we saw each second of what had been accepted.
+
+        What was on disk at the start counts from the start: a box that comes back with a backlog takes texts.
+        """
+        marks, cursor = self._marks, self._boxes.cursor
+        marks.append((self._newest, now_s))
+        while marks and marks[0][0] <= cursor:
+            marks.popleft()
+        self._waits_s = now_s - marks[0][1] if marks and self._boxes.behind else 0.0
 
     def snapshot(self) -> dict[str, Any]:
         """For the page: workers, queue and what needs a person's eye. Times are ages in milliseconds."""
@@ -482,6 +531,7 @@ class Dispatcher:
                     "rss_bytes": link.rss_kib * 1024,
                     "since_ms": int(1000 * (now_s - link.started_s)),
                     "in_flight": len(link.in_flight),
+                    "group": link.group,
                 }
                 for link in self._pool.links
             ],
@@ -491,6 +541,7 @@ class Dispatcher:
             "in_memory": self._boxes.held,
             "behind": self._boxes.behind,
             "full": self.full,
+            "waits_s": round(self._waits_s, 1),
             "handled": self._settler.handled,
             "set_aside": self._settler.set_aside,
             "turns_per_s": round(self._rate, 1),

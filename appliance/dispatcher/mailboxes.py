@@ -75,7 +75,12 @@ class Mailbox:
 class Mailboxes:
     """All mailboxes, and the queue of those whose head is ready for a worker."""
 
-    def __init__(self, window: int = WINDOW, per_sender: int = PER_SENDER) -> None:
+    def __init__(
+        self,
+        window: int = WINDOW,
+        per_sender: int = PER_SENDER,
+        group_of: Callable[[Inbound], str] | None = None,
+    ) -> None:
         self.window = window
         self.per_sender = per_sender
         self.cursor = 0
@@ -83,6 +88,8 @@ class Mailboxes:
         self.by_id: dict[int, Pending] = {}
         self._boxes: dict[str, Mailbox] = {}
         self._ready: deque[Pending] = deque()
+        self._group_of = group_of
+        self._own: dict[str, deque[Pending]] = {}  # ready ones that have workers of their own, by group
         self._scanning = False
         self._late: list[tuple[int, Inbound, float]] = []
         self._drafts = 0
@@ -97,12 +104,21 @@ class Mailboxes:
 
     @property
     def ready(self) -> int:
-        """Mailboxes whose head waits for a worker."""
+        """Mailboxes whose head waits for a worker, those with workers of their own apart."""
         return len(self._ready)
 
+    def ready_of(self, group: str) -> int:
+        """The same of one group; "" is everybody's."""
+        return len(self._own.get(group, ())) if group else len(self._ready)
+
     def oldest_ready(self) -> Pending | None:
-        """The head that has waited longest (those put back first apart)."""
+        """The head that has waited longest (those put back first apart) for everybody's workers."""
         return self._ready[0] if self._ready else None
+
+    def _queue(self, pending: Pending) -> deque[Pending]:
+        """Where a head waits for a worker."""
+        group = self._group_of(pending.inbound) if self._group_of is not None else ""
+        return self._own.setdefault(group, deque()) if group else self._ready
 
     def take(self, inbound_id: int, inbound: Inbound, now_s: float) -> bool:
         """A new message came in. False when it was left on disk, or is known already."""
@@ -125,7 +141,7 @@ class Mailboxes:
         if box is None:
             box = Mailbox(pending.inbound.sender, pending)
             self._boxes[box.sender] = box
-            self._ready.append(pending)
+            self._queue(pending).append(pending)
         elif box.more or box.reading or len(box.rest) >= self.per_sender:
             box.more = True
             return False
@@ -152,7 +168,7 @@ class Mailboxes:
         pending = Pending(self._drafts, inbound, 0, now_s)
         if box is None:
             box = self._boxes[inbound.sender] = Mailbox(inbound.sender, pending)
-            self._ready.append(pending)
+            self._queue(pending).append(pending)
         else:
             box.rest.append(pending)
         pending.mailbox = box
@@ -177,9 +193,9 @@ class Mailboxes:
         """Mailboxes that nobody fills though they should be; none, unless a read failed."""
         return [box for box in self._boxes.values() if self.wants_more(box) and box.head.mailbox is not box]
 
-    def next(self, count: int) -> list[Pending]:
+    def next(self, count: int, group: str = "") -> list[Pending]:
         """Take up to `count` ready messages, each of another sender. One that runs solo comes alone."""
-        ready = self._ready
+        ready = self._own.get(group) if group else self._ready
         if not ready:
             return []
         if ready[0].solo:
@@ -191,7 +207,7 @@ class Mailboxes:
 
     def put_back(self, pending: Pending) -> None:
         """A message that was taken has to be run again: it goes first."""
-        self._ready.appendleft(pending)
+        self._queue(pending).appendleft(pending)
 
     def finish(self, pending: Pending) -> Mailbox | None:
         """A message's turn is over. Returns its mailbox when that should be filled from the disk."""
@@ -201,7 +217,7 @@ class Mailboxes:
         pending.mailbox = None
         if box.rest:
             box.head = box.rest.pop(0)
-            self._ready.append(box.head)
+            self._queue(box.head).append(box.head)
             return box if self.wants_more(box) else None
         if box.more or box.reading:
             return box if self.wants_more(box) else None
@@ -241,7 +257,7 @@ class Mailboxes:
             else:
                 working = True
                 box.head = pending
-                self._ready.append(pending)
+                self._queue(pending).append(pending)
         if count >= limit:
             box.more = True
         if not working and not box.more:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import signal
@@ -26,9 +27,12 @@ logger = logging.getLogger(__name__)
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of the pool.
 
+    own: by name of a group, how many workers are its own, besides the others.
     factory: "module:name" that makes a worker's Shell from `app_settings`. recycle_turns, recycle_rss_kib:
-    a worker that has done or grown so much is replaced. start_limit_s: a worker that is not ready by then
-    is killed. backoff_s: the first and the longest pause after workers that died at once.
+    a worker that has done or grown so much is replaced when its turn is over; one that grows to kill_rss_kib
+    in the middle of a turn is killed, before the system looks for something to kill. start_limit_s: a worker
+    that is not ready by then is killed. backoff_s: the first and the longest pause after workers that died
+    at once.
     """
 
     database: Path
@@ -36,8 +40,10 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     app_settings: dict[str, Any]
     min_workers: int
     max_workers: int
+    own: dict[str, int] = {}
     recycle_turns: int = 200_000
     recycle_rss_kib: int = 128 * 1024
+    kill_rss_kib: int = 512 * 1024
     start_limit_s: float = 30.0
     backoff_s: tuple[float, float] = (0.2, 30.0)
 
@@ -55,8 +61,9 @@ class LinkState:
 class Link(asyncio.Protocol):
     """The main process's end of one worker."""
 
-    def __init__(self, pool: Pool, number: int, started_s: float) -> None:
+    def __init__(self, pool: Pool, number: int, started_s: float, group: str = "") -> None:
         self.number = number
+        self.group = group  # whose worker it is; "" everybody's
         self.state = LinkState.STARTING
         self.pid = 0
         self.turns = 0
@@ -107,7 +114,7 @@ class Link(asyncio.Protocol):
 
 
 class Pool:
-    """Keeps between min and max workers alive. All methods run on the loop.
+    """Keeps between min and max workers alive, and those that are some group's own. All runs on the loop.
 
     on_results(link, results) and on_lost(link, reason) tell the dispatcher; on_ready when there is a new
     worker to give work to.
@@ -133,15 +140,19 @@ class Pool:
         self._on_lost = on_lost
         self._crashes = 0  # deaths in a row of workers that had done nothing
         self._not_before_s = 0.0
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: dict[asyncio.Task[None], str] = {}  # with the group it is for
         self._reaping: set[asyncio.Task[None]] = set()
         self._closing = False
         self._context = multiprocessing.get_context("spawn")
 
     @property
     def ready(self) -> list[Link]:
-        """Workers that may be given jobs, the least laden first."""
-        links = [link for link in self.links if link.state is LinkState.READY]
+        """Everybody's workers that may be given jobs, the least laden first."""
+        return self.ready_of("")
+
+    def ready_of(self, group: str) -> list[Link]:
+        """The same of one group."""
+        links = [link for link in self.links if link.state is LinkState.READY and link.group == group]
         links.sort(key=lambda link: (len(link.in_flight), link.number))
         return links
 
@@ -151,7 +162,7 @@ class Pool:
 
     def grow(self) -> bool:
         """One worker more, if the bound allows and none is on its way already."""
-        if self._wanted >= self.settings.max_workers or self._count(LinkState.STARTING) or self._starting:
+        if self._wanted >= self.settings.max_workers or self._coming(""):
             return False
         self._wanted += 1
         self.tend()
@@ -167,12 +178,16 @@ class Pool:
         return True
 
     def tend(self) -> None:
-        """Start what is missing, replace what has grown old, kill what never became ready."""
+        """Start what is missing, replace what is old, kill what never became ready or grows too big."""
         if self._closing:
             return
         now = asyncio.get_running_loop().time()
         for link in self.links:
-            if link.state is LinkState.STARTING and now - link.started_s > self.settings.start_limit_s:
+            if link.state in (LinkState.READY, LinkState.RETIRING):
+                link.rss_kib = worker.rss_kib(link.pid) or link.rss_kib
+            if link.rss_kib >= self.settings.kill_rss_kib and link.in_flight:
+                link.kill(f"it grew to {link.rss_kib // 1024} MiB in a turn")
+            elif link.state is LinkState.STARTING and now - link.started_s > self.settings.start_limit_s:
                 link.kill("it was not ready in time")
             elif link.state is LinkState.READY and (
                 link.turns >= self.settings.recycle_turns or link.rss_kib >= self.settings.recycle_rss_kib
@@ -182,12 +197,12 @@ class Pool:
                     "worker %d is replaced after %d turns, at %d KiB", link.pid, link.turns, link.rss_kib
                 )
                 self._retire(link)
-        coming = self._count(LinkState.STARTING, LinkState.READY) + len(self._starting)
         if now >= self._not_before_s:
-            for _ in range(self._wanted - coming):
-                task = asyncio.create_task(self._start(), name="start worker")
-                self._starting.add(task)
-                task.add_done_callback(self._starting.discard)
+            for group, wanted in (("", self._wanted), *self.settings.own.items()):
+                for _ in range(wanted - self._coming(group) - len(self.ready_of(group))):
+                    task = asyncio.create_task(self._start(group), name="start worker")
+                    self._starting[task] = group
+                    task.add_done_callback(lambda task: self._starting.pop(task, None))
 
     async def close(self, patience_s: float) -> None:
         """End all workers; those that are not gone in time are killed."""
@@ -279,13 +294,15 @@ class Pool:
         if not link.in_flight:
             link.close()
 
-    def _count(self, *states: str) -> int:
-        return sum(link.state in states for link in self.links)
+    def _coming(self, group: str) -> int:
+        """Workers of a group that are being started."""
+        made = sum(link.state is LinkState.STARTING and link.group == group for link in self.links)
+        return made + sum(each == group for each in self._starting.values())
 
-    async def _start(self) -> None:
+    async def _start(self, group: str) -> None:
         loop = asyncio.get_running_loop()
         self.started += 1
-        link = Link(self, self.started, loop.time())
+        link = Link(self, self.started, loop.time(), group)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
@@ -301,7 +318,7 @@ class Pool:
                 daemon=True,
             )
             # In a thread: making a process takes some milliseconds that the loop has better use for.
-            await asyncio.to_thread(process.start)
+            await asyncio.to_thread(_make, process)
             link.process = process
             link.pid = process.pid or 0
             self.links.append(link)
@@ -316,6 +333,12 @@ class Pool:
             theirs.close()
         if self._closing:
             link.close()
+
+
+def _make(process: SpawnProcess) -> None:
+    process.start()
+    with contextlib.suppress(OSError):  # if memory runs out, a worker is what can be spared
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text("500", encoding="ascii")
 
 
 def _why(code: int | None) -> str:

@@ -230,10 +230,10 @@ def _looks_on(db: sqlite3.Connection) -> dict[str, Any]:
     return looks
 
 
-def rss_kib() -> int:
-    """Our resident memory now (not its peak, which would have us recycled for one big turn long ago)."""
+def rss_kib(pid: int | str = "self") -> int:
+    """Resident memory now (not its peak, which would have us recycled for one big turn long ago)."""
     try:
-        with Path("/proc/self/statm").open("rb") as file:
+        with Path(f"/proc/{pid}/statm").open("rb") as file:
             return int(file.read().split()[1]) * PAGE_KIB
     except (OSError, IndexError, ValueError):
         return 0

@@ -27,6 +27,7 @@ from appliance.gateway.keys import allows_address, key_id, proves
 from appliance.gateway.ussd import Dial
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.store import gateway as ops
+from appliance.store import prices as price_ops
 from appliance.store.gateway import Answer, Client, KeyRow, NewMessage, Placed, Refused
 from appliance.store.outbound import QueuedRow
 from firmware_bridge.pdu import Segments, segment
@@ -360,7 +361,7 @@ class Gateway:
     async def preview(self, request: SendRequest, client: Client) -> Preview:
         """What a message would become and cost, with nothing sent."""
         message, counted = await self._prepared(request, client)
-        (price,) = await self.store.reader.run(ops.prices_of, [message.recipient], self.clock_ms())
+        (price,) = await self.store.reader.run(price_ops.prices_of, [message.recipient], self.clock_ms())
         return Preview(
             to=message.recipient,
             text=message.text,

@@ -284,6 +284,8 @@ class OutboundService:
                 if faults.armed:
                     faults.hit("outbound.swept")
                 self.publish(changes)
+                if faults.armed:
+                    faults.hit("outbound.swept")
                 await self._reconcile()
                 await self._watch_spending()
             except StoreClosed:

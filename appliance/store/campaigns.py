@@ -13,9 +13,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from appliance.store import gateway, webhooks
+from appliance.store.audit import audit
 from appliance.store.bulk import chunks
 from appliance.store.gateway import Client, NewMessage, Placed
 from appliance.store.people import opted_out_among
+from appliance.store.prices import prices_of
 
 __all__ = [
     "Campaign",
@@ -128,7 +130,7 @@ def add_campaign(
         " RETURNING id",
         (client_id, name, row[0], group, body, per_minute, start_at_ms, start_at_ms, row[1], actor, now_ms),
     ).fetchone()
-    gateway.audit(db, now_ms, actor, "campaign.add", f"client {client_id}: campaign {campaign_id} to {group}")
+    audit(db, now_ms, actor, "campaign.add", f"client {client_id}: campaign {campaign_id} to {group}")
     return int(campaign_id)
 
 
@@ -214,7 +216,7 @@ def change_campaign(
         },
     )
     if done.rowcount:
-        gateway.audit(db, now_ms, actor, f"campaign.{state}", f"client {client_id}: campaign {campaign_id}")
+        audit(db, now_ms, actor, f"campaign.{state}", f"client {client_id}: campaign {campaign_id}")
     return campaign_of(db, client_id, campaign_id)
 
 
@@ -269,7 +271,7 @@ def commit_slice(db: sqlite3.Connection, part: Slice, now_ms: int) -> SliceDone:
     messages = [each for _, each in part.entries if isinstance(each, NewMessage)]
     numbers = [message.recipient for message in messages]
     stopped = {number for some in chunks(numbers) for number in opted_out_among(db, list(some))}
-    prices = dict(zip(numbers, gateway.prices_of(db, numbers, now_ms), strict=True))
+    prices = dict(zip(numbers, prices_of(db, numbers, now_ms), strict=True))
     taken: list[NewMessage] = []
     opted_out = refused = units = 0
     refused_why, state, reason, reached = "", "running", "", part.after_contact

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from appliance.message import Inbound
 from appliance.store import webhooks
-from appliance.store.gateway import ClientRefused, audit
+from appliance.store.audit import audit
+from appliance.store.gateway import ClientRefused
 
 __all__ = [
     "REPLY_WINDOW_MS",

@@ -14,7 +14,9 @@ import msgspec
 
 from appliance.message import Lane, Outbound
 from appliance.store import outbound as outbound_ops
+from appliance.store import prices as price_ops
 from appliance.store import webhooks
+from appliance.store.audit import audit
 from appliance.store.outbound import QueuedRow, QueueKey
 
 __all__ = [
@@ -30,8 +32,8 @@ __all__ = [
     "add_client",
     "add_credit",
     "add_key",
-    "audit",
     "books",
+    "client_by_id",
     "client_by_name",
     "clients",
     "delete_template",
@@ -43,20 +45,16 @@ __all__ = [
     "keys_of",
     "list_messages",
     "message_of",
-    "prices_of",
     "put_template",
     "revoke_key",
     "set_client",
-    "set_price",
     "statement",
     "stored_answer",
     "templates",
     "units_under_way",
-    "usage_by_day",
 ]
 
 ANSWERS_KEPT_MS: Final = 48 * 3_600_000  # how long an Idempotency-Key is remembered
-_LONGEST_PREFIX: Final = 16  # of an E.164 number with its plus
 
 
 class ClientRefused(Exception):
@@ -191,13 +189,6 @@ def _key(row: tuple[Any, ...]) -> KeyRow:
     )
 
 
-def audit(db: sqlite3.Connection, now_ms: int, actor: str, action: str, what: str) -> None:
-    """Write down who did what to clients, keys, credit, prices, rules or campaigns."""
-    db.execute(
-        "INSERT INTO audit (at_ms, actor, action, what) VALUES (?, ?, ?, ?)", (now_ms, actor, action, what)
-    )
-
-
 def add_client(db: sqlite3.Connection, name: str, now_ms: int, *, actor: str, low_mark: int = 0) -> Client:
     """Register a business; ClientRefused when the name is taken."""
     try:
@@ -207,13 +198,18 @@ def add_client(db: sqlite3.Connection, name: str, now_ms: int, *, actor: str, lo
         ).fetchone()
     except sqlite3.IntegrityError as error:
         raise ClientRefused("name-taken", f"there is a client named {name!r} already") from error
-    audit(db, now_ms, actor, "client.add", name)
+    audit(db, now_ms, actor, "client.add", f"client {client_id}: {name}")
     return _client(db.execute(f"{_CLIENT} WHERE id = ?", (client_id,)).fetchone())
 
 
 def clients(db: sqlite3.Connection) -> list[Client]:
     """All of them, by name."""
     return [_client(row) for row in db.execute(f"{_CLIENT} ORDER BY name")]
+
+
+def client_by_id(db: sqlite3.Connection, client_id: int) -> Client | None:
+    row = db.execute(f"{_CLIENT} WHERE id = ?", (client_id,)).fetchone()
+    return _client(row) if row else None
 
 
 def client_by_name(db: sqlite3.Connection, name: str) -> Client | None:
@@ -304,38 +300,6 @@ def keys_of(db: sqlite3.Connection, client_id: int) -> list[KeyRow]:
     return [_key(row) for row in rows]
 
 
-# -- prices
-
-
-def set_price(
-    db: sqlite3.Connection, prefix: str, units: int, from_ms: int, now_ms: int, *, actor: str
-) -> None:
-    """What a segment to numbers of this prefix costs from a date on."""
-    db.execute(
-        "INSERT INTO price (prefix, from_ms, units) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET units = excluded.units",
-        (prefix, from_ms, units),
-    )
-    audit(db, now_ms, actor, "price.set", f"{prefix or 'every number'}: {units} from {from_ms}")
-
-
-def _price(db: sqlite3.Connection, recipient: str, now_ms: int) -> int:
-    row = db.execute(
-        "WITH RECURSIVE length(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM length WHERE n < ?)"
-        " SELECT p.units FROM length JOIN price p ON p.prefix = substr(?, 1, n)"
-        " WHERE p.from_ms <= ? ORDER BY n DESC, p.from_ms DESC LIMIT 1",
-        (min(_LONGEST_PREFIX, len(recipient)), recipient, now_ms),
-    ).fetchone()
-    return 1 if row is None else int(row[0])
-
-
-def prices_of(db: sqlite3.Connection, recipients: Sequence[str], now_ms: int) -> list[int]:
-    """Units of one segment to each number."""
-    if db.execute("SELECT 1 FROM price LIMIT 1").fetchone() is None:
-        return [1] * len(recipients)
-    return [_price(db, recipient, now_ms) for recipient in recipients]
-
-
 # -- messages
 
 
@@ -371,7 +335,7 @@ def enqueue(
     ).fetchone()
     before = balance
     results: list[Placed | Refused] = []
-    prices = prices_of(db, [message.recipient for message in messages], now_ms)
+    prices = price_ops.prices_of(db, [message.recipient for message in messages], now_ms)
     for message, price in zip(messages, prices, strict=True):
         units = price * message.segments
         if state != "active":
@@ -540,22 +504,6 @@ def statement(
         "SELECT id, at_ms, units, note FROM credit WHERE client_id = ? AND id < ? ORDER BY id DESC LIMIT ?",
         (client_id, before_id if before_id is not None else 1 << 62, limit),
     ).fetchall()
-
-
-def usage_by_day(
-    db: sqlite3.Connection, client_id: int, from_ms: int, until_ms: int, offset_minutes: int
-) -> list[dict[str, Any]]:
-    """Messages, segments and units by local day, lane and state."""
-    rows = db.execute(
-        "SELECT date(o.created_at_ms / 1000 + ? * 60, 'unixepoch') AS day, o.lane, o.state, count(*),"
-        " sum(m.segments), sum(CASE WHEN m.charge = 'settled' THEN m.units ELSE 0 END)"
-        " FROM client_message m JOIN outbound o ON o.id = m.outbound_id"
-        " WHERE m.client_id = ? AND o.created_at_ms >= ? AND o.created_at_ms < ?"
-        " GROUP BY day, o.lane, o.state ORDER BY day, o.lane, o.state",
-        (offset_minutes, client_id, from_ms, until_ms),
-    )
-    names = ("day", "lane", "status", "messages", "segments", "units")
-    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 # -- templates

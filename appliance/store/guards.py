@@ -12,7 +12,8 @@ from functools import partial
 from appliance.guard.admission import Admission, Refusal
 from appliance.guard.tiers import DAY_MS, TIERS
 from appliance.message import Inbound, Lane, Outbound
-from appliance.store import gateway, outbound, sessions
+from appliance.store import outbound, sessions
+from appliance.store.audit import audit
 from appliance.store.inbound import Judge, Verdict
 
 __all__ = ["LimitText", "forget_old", "set_tier", "telling", "tier_of"]
@@ -60,7 +61,7 @@ def set_tier(db: sqlite3.Connection, number: str, tier: str, now_ms: int, actor:
         " ON CONFLICT (number) DO UPDATE SET tier = excluded.tier",
         (number, tier, now_ms),
     )
-    gateway.audit(db, now_ms, actor, "person.tier", f"{number}: {tier or 'by what they pay for'}")
+    audit(db, now_ms, actor, "person.tier", f"{number}: {tier or 'by what they pay for'}")
 
 
 def forget_old(db: sqlite3.Connection, now_ms: int, limit: int = 1_000) -> int:

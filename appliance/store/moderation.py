@@ -15,8 +15,8 @@ import msgspec
 from appliance.conversation.budget import segments
 from appliance.message import Lane, Outbound
 from appliance.store import outbound
+from appliance.store.audit import audit
 from appliance.store.chat import end_pair, pair_of
-from appliance.store.gateway import audit
 from appliance.store.outbound import QueuedRow, QueueKey
 from appliance.store.views import Life, MessageLife, MessageRow, life_of, messages_with, recent_messages
 

@@ -135,6 +135,8 @@ STAYS: Final[Mapping[str, frozenset[str]]] = {
     "client": frozenset({"created_at_ms"}),
     "api_key": frozenset({"created_at_ms", "expires_at_ms", "revoked_at_ms"}),  # its end is a date
     "credit": frozenset({"at_ms"}),
+    "client_usage": frozenset({"quarter_ms"}),  # a trigger moves the counts of what is open
+    "client_latency": frozenset({"slot_ms", "took_ms"}),
     "price": frozenset({"from_ms"}),
     "template": frozenset({"updated_at_ms"}),
     "audit": frozenset({"at_ms"}),

@@ -15,6 +15,7 @@ from appliance.observe.counts import Counts
 from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
 from appliance.web.assistant import AssistantPages
+from appliance.web.client_forms import ClientForms
 from appliance.web.clients import ClientPages
 from appliance.web.exchange import HOT_ROUTES, Answer, Asked, Hot, by_aiohttp
 from appliance.web.forms import Forms
@@ -254,6 +255,12 @@ def make_app(services: Services) -> web.Application:
         app.router.add_get("/clients", clients.all)
         app.router.add_get(r"/clients/{id:\d{1,18}}", clients.one)
         app.router.add_get(r"/clients/{id:\d{1,18}}/usage.csv", clients.csv)
+        app.router.add_get(r"/clients/{id:\d{1,18}}/webhooks/{hook:\d{1,18}}", clients.hook)
+        app.router.add_get("/audit", clients.audit)
+        client_forms = ClientForms(services, services.gateway, clients)
+        app.router.add_post("/clients", client_forms.add)
+        app.router.add_post("/prices", client_forms.price)
+        app.router.add_post(r"/clients/{id:\d{1,18}}/{do:[a-z]+}", client_forms.do)
         app.router.add_get("/openapi.json", site.openapi)
         app.router.add_get("/docs", site.docs)
     if services.payments is not None:

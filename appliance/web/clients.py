@@ -1,6 +1,8 @@
-"""The pages about the businesses: all of them, and one with its traffic, money, webhooks and campaigns.
+"""The pages about the businesses: all of them with the prices, one with its traffic, money, webhooks and
+campaigns, one webhook with what it was told, and the audit log.
 
-For the operator only: they are asked for as the rest of the page is, without a client's key.
+For the operator only: they are asked for as the rest of the page is, without a client's key. What the
+forms on them do is in `client_forms`.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from appliance.store import analytics, campaigns, client_inbound
+from appliance.store import analytics, campaigns, client_inbound, endpoints
 from appliance.store import gateway as ops
+from appliance.store import prices as price_ops
 from appliance.store.analytics import Volume
+from appliance.store.audit import audit_log
 from appliance.store.gateway import Client
 from appliance.web.access import check_page
 from appliance.web.page import Page
@@ -28,6 +32,9 @@ _DAY_MS: Final = 86_400_000
 _SHOWN: Final = {"day": 31 * _DAY_MS, "hour": 2 * _DAY_MS}
 _CAMPAIGNS_SHOWN: Final = 10
 _CLIENTS_SHOWN: Final = 1_000
+_DELIVERIES_SHOWN: Final = 100
+_AUDIT_SHOWN: Final = 300
+_CLIENT_LOG_SHOWN: Final = 10
 _TONES: Final = {
     "active": "good",
     "suspended": "bad",
@@ -37,6 +44,9 @@ _TONES: Final = {
     "running": "work",
     "done": "good",
     "cancelled": "quiet",
+    "waiting": "wait",
+    "pending": "work",
+    "dead": "bad",
 }
 _NOTHING: Final = {"gone": 0, "failed": 0}
 _GONE_OUT: Final = ("sent", "delivered", "unknown")
@@ -45,25 +55,74 @@ _GONE_OUT: Final = ("sent", "delivered", "unknown")
 class ClientPages:
     """Routes in, reads out. page: made at the first view."""
 
-    def __init__(self, services: Services, page: Callable[[], Page], html: Callable[[str], Any]) -> None:
+    def __init__(
+        self, services: Services, page: Callable[[], Page], html: Callable[..., web.Response]
+    ) -> None:
         self._services = services
         self._page = page
         self._html = html
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         check_page(request, self._services.settings)
-        found = await self._services.store.reader.run(ops.clients)
+        return await self.list_page(200)
+
+    async def list_page(self, status: int, fault: str = "") -> web.Response:
+        """All clients and the price list; with what was wrong with a form."""
+        reader, now_ms = self._services.store.reader, self._services.clock_ms()
+        found, prices = await reader.run(ops.clients), await reader.run(price_ops.price_list)
         return self._answer(
-            "clients.html", clients=found[:_CLIENTS_SHOWN], count=len(found), client_tone=_TONES.get
+            "clients.html",
+            status,
+            clients=found[:_CLIENTS_SHOWN],
+            count=len(found),
+            prices=_prices(prices, now_ms),
+            fault=fault,
         )
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         check_page(request, self._services.settings)
-        by = _by(request)
-        view = await self._services.store.reader.run(self._view, int(request.match_info["id"]), by)
+        return await self.client_page(int(request.match_info["id"]), 200, by=_by(request))
+
+    async def client_page(
+        self,
+        client_id: int,
+        status: int,
+        *,
+        by: str = "day",
+        fault: str = "",
+        shown: tuple[str, str] = ("", ""),
+    ) -> web.Response:
+        """One client. fault: what was wrong with a form. shown: a secret's name and itself, this once."""
+        view = await self._services.store.reader.run(self._view, client_id, by)
         if view is None:
             raise Problem(404, "no-such-client", "There is no such client.")
-        return self._answer("client.html", by=by, client_tone=_TONES.get, **view)
+        return self._answer("client.html", status, by=by, fault=fault, shown=shown, **view)
+
+    async def hook(self, request: web.Request) -> web.StreamResponse:
+        """One webhook: what it was told and what was given up, each to be told again."""
+        check_page(request, self._services.settings)
+        client_id, hook_id = int(request.match_info["id"]), int(request.match_info["hook"])
+        state = request.query.get("state")
+        if state not in (None, "waiting", "pending", "done", "dead"):
+            raise Problem(400, "bad-parameter", "state: expected waiting, pending, done or dead.")
+
+        def read(db: sqlite3.Connection) -> tuple[Any, Any, list[endpoints.Delivery]]:
+            return (
+                ops.client_by_id(db, client_id),
+                endpoints.endpoint_of(db, client_id, hook_id),
+                endpoints.deliveries(db, hook_id, state, None, _DELIVERIES_SHOWN),
+            )
+
+        client, hook, told = await self._services.store.reader.run(read)
+        if client is None or hook is None:
+            raise Problem(404, "no-such-webhook", "There is no such webhook.")
+        return self._answer("webhook.html", 200, client=client, hook=hook, told=told, state=state)
+
+    async def audit(self, request: web.Request) -> web.StreamResponse:
+        """Who did what to clients, keys, credit, prices, rules, webhooks and campaigns."""
+        check_page(request, self._services.settings)
+        rows = await self._services.store.reader.run(audit_log, _AUDIT_SHOWN)
+        return self._answer("audit.html", 200, entries=rows)
 
     async def csv(self, request: web.Request) -> web.StreamResponse:
         check_page(request, self._services.settings)
@@ -80,9 +139,8 @@ class ClientPages:
             },
         )
 
-    def _answer(self, template: str, **view: Any) -> web.StreamResponse:
-        answer: web.StreamResponse = self._html(self._page().render(template, **view))
-        return answer
+    def _answer(self, template: str, status: int, **view: Any) -> web.Response:
+        return self._html(self._page().render(template, client_tone=_TONES.get, **view), status)
 
     def _volume(self, db: sqlite3.Connection, client_id: int, by: str) -> list[Volume]:
         now_ms = self._services.clock_ms()
@@ -90,7 +148,7 @@ class ClientPages:
         return analytics.volume(db, client_id, now_ms - _SHOWN[by], now_ms + 1, offset, by)
 
     def _view(self, db: sqlite3.Connection, client_id: int, by: str) -> dict[str, Any] | None:
-        client = next((each for each in ops.clients(db) if each.id == client_id), None)
+        client = ops.client_by_id(db, client_id)
         if client is None:
             return None
         now_ms = self._services.clock_ms()
@@ -105,9 +163,13 @@ class ClientPages:
             "chart": _chart([known.get(slot, _NOTHING) for slot in slots]),
             "lanes": analytics.lane_figures(db, client_id, now_ms - _SHOWN[by], now_ms + 1),
             "keys": [key for key in ops.keys_of(db, client_id) if _works(key, now_ms)],
-            "hooks": _hooks(db, client_id),
+            "hooks": endpoints.endpoints_of(db, client_id),
             "rules": client_inbound.rules_of(db, client_id),
-            "campaigns": campaigns.campaigns(db, client_id, None, _CAMPAIGNS_SHOWN),
+            "campaigns": [
+                {"it": each, "share": _progress(each)}
+                for each in campaigns.campaigns(db, client_id, None, _CAMPAIGNS_SHOWN)
+            ],
+            "log": audit_log(db, _CLIENT_LOG_SHOWN, client_id),
         }
 
 
@@ -132,17 +194,27 @@ def _facts(client: Client) -> list[tuple[str, str]]:
     ]
 
 
-def _hooks(db: sqlite3.Connection, client_id: int) -> list[tuple[Any, ...]]:
-    """(url, state, reason, waiting, dead) of each webhook that is not gone by the client's own wish."""
-    return db.execute(
-        "SELECT e.url, e.state, e.reason,"
-        " (SELECT count(*) FROM webhook_delivery d"
-        "  WHERE d.endpoint_id = e.id AND d.state IN ('waiting', 'pending')),"
-        " (SELECT count(*) FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'dead')"
-        " FROM webhook_endpoint e WHERE e.client_id = ? AND e.reason <> 'deleted by the client'"
-        " ORDER BY e.id",
-        (client_id,),
-    ).fetchall()
+def _progress(campaign: campaigns.Campaign) -> int:
+    """How far it came, in percent of its contacts."""
+    seen = campaign.accepted + campaign.opted_out + campaign.refused
+    return min(100, 100 * seen // campaign.contacts) if campaign.contacts else 0
+
+
+def _prices(rows: Sequence[tuple[str, int, int]], now_ms: int) -> list[dict[str, Any]]:
+    """Each price with whether it holds now, is to come or is past."""
+    newest: dict[str, int] = {}
+    for prefix, from_ms, _ in rows:
+        if from_ms <= now_ms:
+            newest[prefix] = from_ms
+    return [
+        {
+            "prefix": prefix,
+            "from_ms": from_ms,
+            "units": units,
+            "when": "to come" if from_ms > now_ms else "now" if newest[prefix] == from_ms else "past",
+        }
+        for prefix, from_ms, units in rows
+    ]
 
 
 def _slots(now_ms: int, offset_minutes: int, by: str) -> list[str]:

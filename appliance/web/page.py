@@ -332,6 +332,7 @@ def _worker_view(worker: Mapping[str, Any]) -> dict[str, Any]:
         "pid": worker.get("pid"),
         "state": state,
         "tone": _WORKER_TONES.get(state, "warn"),
+        "group": worker.get("group", ""),
         "turns": worker.get("turns", 0),
         "rss": worker.get("rss_bytes"),
     }

@@ -11,7 +11,7 @@ from appliance.config import Config, ConfigErrors, load, parse, settings
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "config" / "outpost.toml"
-SWITCHED_OFF = r"(?m)^# (?=[a-z_]+ = |\[\[[a-z]+\]\]$)"
+SWITCHED_OFF = r"(?m)^# (?=[a-z_]+ = |\[\[[a-z.]+\]\]$)"
 MODEM = '[[modem]]\nname = "m"\nport = "/dev/ttyUSB0"\n'
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from appliance.gateway.keys import make_key
 from appliance.gateway.templates import Template, TemplateError, check
 from appliance.gateway.webhooks import check_url
+from appliance.store import endpoints
 from appliance.store import gateway as ops
 from appliance.store import webhooks as webhook_ops
+from appliance.store.audit import audit
+from appliance.store.endpoints import Endpoint
 from appliance.store.gateway import Client, KeyRow
 from appliance.web.problem import Problem, field_error
 from appliance.web.v1 import shapes
@@ -33,6 +36,7 @@ __all__ = [
     "rotate_webhook",
     "statement",
     "templates",
+    "webhook_events",
     "webhooks",
 ]
 
@@ -41,7 +45,6 @@ _TEMPLATE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 _MAX_KEYS: Final = 50
 _MAX_WEBHOOKS: Final = 10
 _MAX_TEMPLATES: Final = 500
-_SECRET_OVERLAP_MS: Final = _DAY_MS  # both secrets sign for so long after a rotation
 
 
 def _actor(call: Call) -> str:
@@ -187,20 +190,27 @@ async def put_template(call: Call) -> Result:
     name = call.path["name"]
     if len(rows) >= _MAX_TEMPLATES and name not in {row[0] for row in rows}:
         raise Problem(409, "too-many", f"A client has at most {_MAX_TEMPLATES} templates.")
-    new = await call.gateway.store.writer.run(
-        ops.put_template,
-        call.caller.client.id,
-        name,
-        msgspec.json.encode(call.body).decode(),
-        call.gateway.clock_ms(),
-    )
-    return Result(201 if new else 200, call.body)
+    client_id, now_ms = call.caller.client.id, call.gateway.clock_ms()
+    text = msgspec.json.encode(call.body).decode()
+
+    def write(db: sqlite3.Connection) -> bool:
+        audit(db, now_ms, _actor(call), "template.put", f"client {client_id}: {name}")
+        return ops.put_template(db, client_id, name, text, now_ms)
+
+    return Result(201 if await call.gateway.store.writer.run(write) else 200, call.body)
 
 
 async def delete_template(call: Call) -> Result:
     """Take a template away; messages made of it stay as they are."""
-    done = await call.gateway.store.writer.run(ops.delete_template, call.caller.client.id, call.path["name"])
-    if not done:
+    client_id, name, now_ms = call.caller.client.id, call.path["name"], call.gateway.clock_ms()
+
+    def write(db: sqlite3.Connection) -> bool:
+        done = ops.delete_template(db, client_id, name)
+        if done:
+            audit(db, now_ms, _actor(call), "template.remove", f"client {client_id}: {name}")
+        return done
+
+    if not await call.gateway.store.writer.run(write):
         raise Problem(404, "no-such-template", "There is no such template of yours.")
     return Result(204)
 
@@ -208,29 +218,18 @@ async def delete_template(call: Call) -> Result:
 # -- webhooks
 
 
-def _endpoints(db: sqlite3.Connection, client_id: int) -> list[tuple[Any, ...]]:
-    return db.execute(
-        "SELECT e.id, e.url, e.events, e.state, e.reason,"
-        " (SELECT count(*) FROM webhook_delivery d"
-        "  WHERE d.endpoint_id = e.id AND d.state IN ('waiting', 'pending')),"
-        " (SELECT count(*) FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'dead')"
-        " FROM webhook_endpoint e WHERE e.client_id = ? AND e.state <> 'gone' ORDER BY e.id",
-        (client_id,),
-    ).fetchall()
-
-
 async def webhooks(call: Call) -> Result:
     """Where the client is told of its messages, and how that goes."""
-    rows = await call.gateway.store.reader.run(_endpoints, call.caller.client.id)
+    rows = await call.gateway.store.reader.run(endpoints.endpoints_of, call.caller.client.id)
     found = [
         shapes.Webhook(
-            id=row[0],
-            url=row[1],
-            events=row[2].split(",") if row[2] else [],
-            state=row[3],
-            reason=row[4],
-            waiting=row[5],
-            dead=row[6],
+            id=row.id,
+            url=row.url,
+            events=list(row.events),
+            state=row.state,
+            reason=row.reason,
+            waiting=row.waiting,
+            dead=row.dead,
         )
         for row in rows
     ]
@@ -244,63 +243,98 @@ async def add_webhook(call: Call) -> Result:
         check_url(body.url, allow_private=call.gateway.private_webhooks)
     except (ValueError, OSError) as error:
         raise field_error("$.url", f"a public http or https address ({error})", body.url[:80]) from None
-    rows = await call.gateway.store.reader.run(_endpoints, call.caller.client.id)
-    if len(rows) >= _MAX_WEBHOOKS:
+    client_id, now_ms = call.caller.client.id, call.gateway.clock_ms()
+    if len(await call.gateway.store.reader.run(endpoints.endpoints_of, client_id)) >= _MAX_WEBHOOKS:
         raise Problem(409, "too-many", f"A client has at most {_MAX_WEBHOOKS} webhooks.")
     secret = webhook_ops.new_secret()
-    number = await call.gateway.store.writer.run(
-        webhook_ops.add_endpoint,
-        call.caller.client.id,
-        body.url,
-        ",".join(body.events),
-        secret,
-        call.gateway.clock_ms(),
-    )
-    return Result(201, shapes.WebhookSecret(id=number, secret=secret))
+
+    def write(db: sqlite3.Connection) -> int:
+        events = ",".join(body.events)
+        return endpoints.add(db, client_id, body.url, events, secret, now_ms, actor=_actor(call))
+
+    return Result(201, shapes.WebhookSecret(id=await call.gateway.store.writer.run(write), secret=secret))
 
 
 async def delete_webhook(call: Call) -> Result:
     """End a webhook; what waits for it is not delivered."""
-    number = await _own_endpoint(call)
-    await call.gateway.store.writer.run(
-        webhook_ops.set_state, number, "gone", "deleted by the client", call.gateway.clock_ms()
-    )
+    hook, now_ms = await _own_endpoint(call), call.gateway.clock_ms()
+
+    def write(db: sqlite3.Connection) -> None:
+        endpoints.remove(db, call.caller.client.id, hook.id, now_ms, actor=_actor(call))
+
+    await call.gateway.store.writer.run(write)
     return Result(204)
 
 
 async def rotate_webhook(call: Call) -> Result:
     """Give a webhook a new secret; the old one signs beside it for a day."""
-    number = await _own_endpoint(call)
+    hook, now_ms = await _own_endpoint(call), call.gateway.clock_ms()
     secret = webhook_ops.new_secret()
-    await call.gateway.store.writer.run(
-        webhook_ops.rotate, number, secret, _SECRET_OVERLAP_MS, call.gateway.clock_ms()
+
+    def write(db: sqlite3.Connection) -> None:
+        endpoints.rotate(db, call.caller.client.id, hook.id, secret, now_ms, actor=_actor(call))
+
+    await call.gateway.store.writer.run(write)
+    return Result(200, shapes.WebhookSecret(id=hook.id, secret=secret))
+
+
+async def webhook_events(call: Call) -> Result:
+    """What was and is to be told to one webhook, the newest first."""
+    hook = await _own_endpoint(call)
+    limit, cursor = call.query.get("limit", 50), call.query.get("cursor")
+    before = None if cursor is None else int(cursor.removeprefix("evt_"))
+    found = await call.gateway.store.reader.run(
+        endpoints.deliveries, hook.id, call.query.get("state"), before, limit + 1
     )
-    return Result(200, shapes.WebhookSecret(id=number, secret=secret))
+    shown = [
+        shapes.WebhookEvent(
+            id=f"evt_{each.event_id}",
+            type=each.type,
+            state=each.state,
+            attempts=each.attempts,
+            status=each.status,
+            reason=each.reason,
+            at=shapes.iso(each.at_ms) or "",
+            next_attempt_at=shapes.iso(each.next_attempt_ms) if each.state == "pending" else None,
+            ended_at=shapes.iso(each.ended_at_ms),
+            body=msgspec.Raw(each.body.encode()),
+        )
+        for each in found[:limit]
+    ]
+    following = shown[-1].id if len(found) > limit else None
+    return Result(200, shapes.WebhookEventList(events=shown, next=following))
 
 
 async def replay_webhook(call: Call) -> Result:
-    """Deliver again what was given up, or all of a range of time."""
-    number = await _own_endpoint(call)
+    """Deliver again one event, what was given up, or all of a range of time."""
+    hook, now_ms = await _own_endpoint(call), call.gateway.clock_ms()
     body: shapes.ReplayRequest = call.body
     from_ms = parse_time(body.from_time, "$.from_time") or 0
     until_ms = parse_time(body.until, "$.until")
+    event_id = None if body.event is None else int(body.event.removeprefix("evt_"))
 
     def write(db: sqlite3.Connection) -> int:
-        return webhook_ops.replay(
+        return endpoints.replay(
             db,
-            number,
-            call.gateway.clock_ms(),
+            call.caller.client.id,
+            hook.id,
+            now_ms,
+            actor=_actor(call),
+            event_id=event_id,
             from_ms=from_ms,
             until_ms=until_ms,
-            dead_only=body.dead_only,
+            dead_only=body.dead_only and event_id is None,
         )
 
     return Result(200, shapes.Replayed(replayed=await call.gateway.store.writer.run(write)))
 
 
-async def _own_endpoint(call: Call) -> int:
-    rows = await call.gateway.store.reader.run(_endpoints, call.caller.client.id)
-    for row in rows:
-        if str(row[0]) == call.path["id"]:
-            return int(row[0])
-    raise Problem(404, "no-such-webhook", "There is no such webhook of yours.")
+async def _own_endpoint(call: Call) -> Endpoint:
+    number = call.path["id"]
+    found = None
+    if number.isascii() and number.isdecimal() and len(number) <= 18:
+        found = await call.gateway.store.reader.run(endpoints.endpoint_of, call.caller.client.id, int(number))
+    if found is None:
+        raise Problem(404, "no-such-webhook", "There is no such webhook of yours.")
+    endpoint: Endpoint = found
+    return endpoint

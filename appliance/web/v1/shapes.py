@@ -42,6 +42,8 @@ __all__ = [
     "UssdRequest",
     "Webhook",
     "WebhookCreate",
+    "WebhookEvent",
+    "WebhookEventList",
     "WebhookList",
     "WebhookSecret",
     "iso",
@@ -234,7 +236,13 @@ class KeyList(Shown):
 class WebhookCreate(Body):
     """events: types such as message.delivered; empty: all."""
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+", max_length=500)]
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?([/?][!-\"$-~]*)?$",
+            max_length=500,
+        ),
+    ]
     events: Annotated[list[EventType], msgspec.Meta(max_length=20)] = []
 
 
@@ -261,9 +269,33 @@ class WebhookList(Shown):
     webhooks: list[Webhook]
 
 
-class ReplayRequest(Body):
-    """from_time, until: ISO 8601 with a zone; dead_only: only what was given up."""
+class WebhookEvent(Shown):
+    """One event on its way to a webhook. waiting: for an earlier one of its recipient; dead: given up.
+    status: HTTP status of the last answer. body: as it is sent."""
 
+    id: str
+    type: str
+    state: Literal["waiting", "pending", "done", "dead"]
+    attempts: int
+    status: int | None
+    reason: str
+    at: str
+    next_attempt_at: str | None
+    ended_at: str | None
+    body: msgspec.Raw
+
+
+class WebhookEventList(Shown):
+    """next: the cursor of the next page, null at the end."""
+
+    events: list[WebhookEvent]
+    next: str | None = None
+
+
+class ReplayRequest(Body):
+    """One event, or all of a range of time; dead_only: of the range only what was given up."""
+
+    event: Annotated[str, msgspec.Meta(pattern=r"^evt_[0-9]{1,18}$")] | None = None
     from_time: Moment | None = None
     until: Moment | None = None
     dead_only: bool = True

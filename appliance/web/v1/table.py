@@ -195,12 +195,33 @@ OPERATIONS: Final = (
         answers={200: shapes.WebhookSecret},
     ),
     Operation(
+        name="list_webhook_events",
+        method="GET",
+        path="/v1/webhooks/{id}/events",
+        scope="read",
+        tag="webhooks",
+        about="What was and is to be told to a webhook, the newest first; state=dead: what was given up.",
+        handle=account.webhook_events,
+        answers={200: shapes.WebhookEventList},
+        query=(
+            Parameter(
+                "cursor", {"type": "string", "pattern": r"^evt_[0-9]{1,18}$"}, "next of an earlier page"
+            ),
+            _LIMIT,
+            Parameter(
+                "state",
+                {"type": "string", "enum": ["waiting", "pending", "done", "dead"]},
+                "only those in this state",
+            ),
+        ),
+    ),
+    Operation(
         name="replay_webhook",
         method="POST",
         path="/v1/webhooks/{id}/replay",
         scope="admin",
         tag="webhooks",
-        about="Deliver again what was given up, or all of a range of time.",
+        about="Deliver again one event, what was given up, or all of a range of time.",
         handle=account.replay_webhook,
         body=shapes.ReplayRequest,
         answers={200: shapes.Replayed},
@@ -260,7 +281,7 @@ OPERATIONS: Final = (
         problems={
             403: "The key may not, or the code is not on the modem's list.",
             404: "No modem is called so.",
-            409: "Another dialogue is under way on this modem; Retry-After says when to come back.",
+            409: "Another dialogue is under way on this modem, or it has to be said which of several.",
             502: "The modem or the network refused it, or the modem was lost on the way.",
             503: "The modem cannot be used now; Retry-After says when to come back.",
             504: "It was dialled, and no answer came in time.",

@@ -34,7 +34,7 @@ class UsageRow(Shown):
 
 class LaneUsage(Shown):
     """A lane in the whole time. sent: handed to the network or a provider. delivered_share: of those and the
-    failed. p50_ms and so on: from acceptance until sent, to two digits."""
+    failed. p50_ms and so on: from acceptance until sent, rounded down by a tenth at most."""
 
     lane: str
     messages: int

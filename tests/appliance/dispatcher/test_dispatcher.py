@@ -386,6 +386,90 @@ async def test_dispatcher_worker_is_recycled_after_its_turns(bench: Make) -> Non
     assert snapshot["recycled"] >= 1 and snapshot["deaths"] == 0
 
 
+async def test_dispatcher_worker_that_leaks_is_replaced_before_it_hurts(bench: Make) -> None:
+    b = await bench(pool={"recycle_rss_kib": 96 * 1024})
+    pids = set()
+    for sender in range(12):
+        assert await b.ask("leak 20", sender) == ["1:leak 20"]
+        answer = await b.ask("pid", sender)
+        assert answer is not None
+        pids.add(answer[0])
+        b.dispatcher._pool.tend()
+        assert all(link.rss_kib < 160 * 1024 for link in b.dispatcher._pool.links)
+    assert len(pids) >= 3
+    assert b.dispatcher.snapshot()["recycled"] >= 2 and b.dispatcher.snapshot()["deaths"] == 0
+
+
+async def test_dispatcher_turn_that_takes_all_memory_is_killed_and_set_aside(bench: Make) -> None:
+    b = await bench(pool={"kill_rss_kib": 120 * 1024}, apologies={"": "sorry"})
+    assert await b.ask("balloon", 1) == ["sorry"]
+    assert await b.ask("fine", 2) == ["1:fine"]
+    (reason,) = (await b.rows("SELECT reason FROM inbound WHERE state = 'set_aside'"))[0]
+    assert reason.startswith("its worker is gone: it grew to ")
+
+
+async def test_dispatcher_apology_is_in_the_persons_language(bench: Make) -> None:
+    b = await bench(apologies={"": "sorry", "am": "ይቅርታ"})
+    await b.ask("amharic please", 1)
+    assert await b.ask("raise", 1) == ["ይቅርታ"]
+    assert await b.ask("raise", 2) == ["sorry"]
+
+
+async def test_dispatcher_message_set_aside_is_handled_when_it_is_released(bench: Make) -> None:
+    b = await bench(apologies={"": "sorry"})
+    assert await b.ask("raise", 1) == ["sorry"]
+    b.dispatcher._settler.set_aside = 0
+    assert await b.store.writer.run(inbound.release_set_aside, 1, now_ms()) is not None
+    await b.dispatcher._backlog.restore_lost()
+    await until(lambda: b.dispatcher.snapshot()["set_aside"] == 1)  # it was tried again, and failed again
+    assert await b.store.writer.run(inbound.release_set_aside, 2, now_ms()) is None
+
+
+async def test_dispatcher_own_workers_answer_their_group_and_nobody_else(bench: Make) -> None:
+    b = await bench(own_workers={"acme": 1}, group_of=lambda each: "acme" if each.recipient == "8400" else "")
+    await until(lambda: len(b.dispatcher.snapshot()["workers"]) == 2)
+    accepted = [
+        await b.store.accept(message("pid", sender, recipient="8400" if sender % 2 else ""))
+        for sender in range(8)
+    ]
+    answers = [await b.dispatcher.wait(each.id, 20) for each in accepted]
+    theirs, ours = {str(each) for each in answers[1::2]}, {str(each) for each in answers[::2]}
+    assert len(theirs) == len(ours) == 1 and theirs.isdisjoint(ours)
+    groups = {str([str(each["pid"])]): each["group"] for each in b.dispatcher.snapshot()["workers"]}
+    assert groups[theirs.pop()] == "acme" and groups[ours.pop()] == ""
+
+
+async def test_dispatcher_own_workers_are_not_held_up_by_a_flood_for_the_others(bench: Make) -> None:
+    b = await bench(own_workers={"acme": 1}, group_of=lambda each: "acme" if each.recipient == "8400" else "")
+    await b.ask("warm")
+    await b.store.accept_many([message("nap 0.2", sender) for sender in range(100, 150)])
+    started = time.monotonic()
+    accepted = await b.store.accept(message("hello", 1, recipient="8400"))
+    assert await b.dispatcher.wait(accepted.id, 20) == ["2:hello"]
+    assert time.monotonic() - started < 5.0  # the flood needs ten seconds
+    killed = next(each["pid"] for each in b.dispatcher.snapshot()["workers"] if each["group"] == "acme")
+    os.kill(killed, signal.SIGKILL)
+    accepted = await b.store.accept(message("hello", 1, recipient="8400"))
+    assert await b.dispatcher.wait(accepted.id, 20) == ["3:hello"]
+
+
+async def test_dispatcher_texts_that_wait_too_long_make_the_outside_wait(bench: Make) -> None:
+    b = await bench(longest_wait_s=5.0, window=4)
+    dispatcher = b.dispatcher
+    await b.ask("warm")
+    await b.store.accept_many([message("nap 0.1", sender) for sender in range(20)])
+    now = asyncio.get_running_loop().time()
+    dispatcher._look_at_the_wait(now)
+    assert not dispatcher.full
+    dispatcher._look_at_the_wait(now + 4.9)
+    assert not dispatcher.full
+    dispatcher._look_at_the_wait(now + 5.0)
+    assert dispatcher.full and dispatcher.retry_after_s >= 1
+    await b.settled()
+    dispatcher._look_at_the_wait(now + 6.0)
+    assert not dispatcher.full
+
+
 async def test_dispatcher_workers_that_die_at_start_back_off_and_raise_an_alarm(bench: Make) -> None:
     b = await bench(factory="tiny_shell:broken", pool={"backoff_s": (0.01, 0.02)})
     await until(lambda: "died before their first answer" in b.dispatcher.snapshot()["alarm"])

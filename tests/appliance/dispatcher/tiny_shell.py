@@ -16,6 +16,7 @@ class TinyShell:
     """Echoes, counts, and misbehaves when asked to. settings["marks"]: a folder that outlives workers."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        self._leaked: list[bytearray] = []
         self._marks = Path(settings.get("marks", "/nonexistent"))
 
     def turn(self, session: Session, event: Event, looks: dict[str, Any]) -> Turn:
@@ -45,6 +46,12 @@ class TinyShell:
             raise RuntimeError("a secret: " + event.text)
         elif word == "hang":
             time.sleep(60)
+        elif word == "leak":  # megabytes that stay
+            self._leaked.append(bytearray(os.urandom(1024)) * 1024 * int(rest))
+        elif word == "balloon":  # a turn that takes all the memory there is
+            while True:
+                self._leaked.append(bytearray(os.urandom(1024)) * 1024 * 4)
+                time.sleep(0.01)
         elif word == "nap":
             time.sleep(float(rest))
         elif word == "once":  # misbehaves the first time only

@@ -23,7 +23,7 @@ async def test_client_from_nothing_to_a_sent_message_and_its_usage(office: Any) 
     assert (status, receipt["units"]) == (202, 3)
     await office.move(1, "sending", "sent")
     usage = await do(office, "usage", name="acme", days=1)
-    assert [(row["status"], row["messages"], row["units"]) for row in usage["days"]] == [("sent", 1, 3)]
+    assert [(row["status"], row["messages"], row["units"]) for row in usage["usage"]] == [("sent", 1, 3)]
     assert (await do(office, "list"))["clients"][0]["balance"] == 47
     await office.books()
 
@@ -57,6 +57,9 @@ async def test_client_key_revoked_ends_at_once(office: Any) -> None:
         ("credit", {"name": "acme", "units": "5"}, "integer"),
         ("price", {"prefix": "0911", "units": 1}, "want a plus"),
         ("price", {"prefix": "+251", "units": -1}, "integer"),
+        ("price", {"prefix": "+251", "units": 1, "from_day": "tomorrow"}, "a day"),
+        ("usage", {"name": "acme", "by": "week"}, "day or hour"),
+        ("usage", {"name": "acme", "days": 0}, "from 1 on"),
         ("key", {"name": "acme", "scopes": ["all"]}, "scopes are"),
         ("revoke", {"name": "acme", "id": "nope"}, "has no key"),
         ("limits", {"name": "acme", "per_second": 0}, "1 or more"),
@@ -69,3 +72,29 @@ async def test_client_wrong_request_says_what_is_wanted(
     with pytest.raises(ValueError, match=words):
         await do(office, what, **fields)
     await office.books()
+
+
+async def test_price_of_a_day_to_come_holds_from_that_day_on(office: Any) -> None:
+    _, key = await office.client("acme")
+    await do(office, "price", prefix="+2517", units=2)
+    await do(office, "price", prefix="+2517", units=5, from_day="2026-11-20")
+    body = {"to": "+251711234567", "text": "x"}
+    assert (await office.call("POST", "/v1/messages/preview", key, json=body))[1]["units"] == 2
+    office.now_ms += (33 * 3600 + 53 * 60 + 20) * 1000  # to 2026-11-20, 00:00 where the box is
+    assert (await office.call("POST", "/v1/messages/preview", key, json=body))[1]["units"] == 5
+    assert [price["units"] for price in (await do(office, "prices"))["prices"]] == [2, 5]
+
+
+async def test_every_change_is_in_the_audit(office: Any) -> None:
+    await do(office, "add", name="acme")
+    made = await do(office, "key", name="acme", scopes=["send"])
+    await do(office, "credit", name="acme", units=7, note="invoice 4")
+    await do(office, "price", prefix="", units=2)
+    await do(office, "suspend", name="acme")
+    await do(office, "revoke", name="acme", id=made["id"])
+    log = (await do(office, "audit"))["audit"]
+    assert [entry["action"] for entry in reversed(log)] == [
+        *("client.add", "key.add", "client.credit", "price.set", "client.set", "key.revoke")
+    ]
+    assert {entry["actor"] for entry in log} == {"operator"}
+    assert (await do(office, "audit", limit=1))["audit"][0]["action"] == "key.revoke"

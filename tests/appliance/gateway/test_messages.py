@@ -40,10 +40,10 @@ async def test_send_takes_charges_and_queues_in_one_commit(office: Any) -> None:
 
 
 async def test_send_counts_segments_and_the_price_of_the_longest_prefix(office: Any) -> None:
-    from appliance.store import gateway as ops
+    from appliance.store import prices as price_ops
 
     for prefix, units, from_ms in (("+251", 2, 0), ("+2517", 5, 0), ("+2517", 7, office.now_ms + 1)):
-        await office.write(ops.set_price, prefix, units, from_ms, 0, actor="test")
+        await office.write(price_ops.set_price, prefix, units, from_ms, 0, actor="test")
     _, key = await office.client("acme")
     for to, text, units in ((TO, "x" * 161, 4), ("+251711234567", "x", 5), ("+254712345678", "x", 1)):
         status, body = await office.call("POST", "/v1/messages", key, json=sms(to=to, text=text), idem=to)

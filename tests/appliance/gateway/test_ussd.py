@@ -106,7 +106,7 @@ async def test_ussd_with_several_modems_wants_a_name_that_is_known(office: Any) 
     connect(office, one, two)
     _, key = await office.client("acme")
     status, body = await office.call("POST", "/v1/ussd", key, json={"code": "*804#"})
-    assert (status, body["type"]) == (400, "urn:outpost:problem:which-modem")
+    assert (status, body["type"]) == (409, "urn:outpost:problem:which-modem")
     assert "one, two" in body["detail"]
     status, body = await office.call("POST", "/v1/ussd", key, json={"code": "*804#", "modem": "three"})
     assert (status, body["type"]) == (404, "urn:outpost:problem:no-such-modem")
