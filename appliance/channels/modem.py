@@ -223,7 +223,7 @@ class ModemInbox:
         channel = f"modem:{received.modem}"
         now = self._clock.now_ms()
         sender = normalise_number(deliver.sender.digits, self._region) or deliver.sender.digits
-        digest = hashlib.blake2b(received.pdu, digest_size=16).hexdigest()
+        digest = _digest(received.pdu)
         sent_at = deliver.scts.utc_ms
         if sent_at is not None:
             self._clock.message_says(sent_at)
@@ -289,6 +289,17 @@ class ModemInbox:
         channel = self.channel.name if self.channel else "modem"
         log.warning("%s: undecodable TPDU kept: %s", channel, error)
         await self._store.keep_undecoded(channel, pdu, error, self._clock.now_ms())
+
+
+def _digest(pdu: bytes) -> str:
+    """What a second delivery of one message has in common with the first.
+
+    Not the service centre, of which an operator has several, nor TP-MMS and TP-LP (TS 23.040 9.2.3.2, .28):
+    whether more messages wait can be otherwise the second time. pdu: with SCA octets.
+    """
+    tpdu = bytearray(pdu[1 + pdu[0] :])
+    tpdu[0] &= ~0x0C
+    return hashlib.blake2b(tpdu, digest_size=16).hexdigest()
 
 
 def _now() -> float:
