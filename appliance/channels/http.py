@@ -19,6 +19,7 @@ import aiohttp
 
 from appliance import faults
 from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
+from appliance.channels.forms import read_form
 from appliance.channels.provider import HttpAnswer, HttpRequest, Provider
 from appliance.outbound.breaker import Breaker
 from appliance.outbound.policy import Action
@@ -131,6 +132,8 @@ class HttpChannel:
         return self.provider.count_parts(text)
 
     async def send(self, claim: Claim, sequence: int, gate: Gate) -> Outcome:
+        if read_form(claim.form).data is not None:
+            return Refused(Action.OTHER_ROUTE, f"{self.name}: a provider carries no data, only text")
         request = self.provider.request(claim)
         if isinstance(request, Refused):
             return self._named(request)

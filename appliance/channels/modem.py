@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from appliance import faults
 from appliance.channels.channel import Doubt, Gate, NotSent, Outcome, Refused, Sent
+from appliance.channels.forms import read_form
 from appliance.clock import Clock
 from appliance.message import Inbound, normalise_number
 from appliance.outbound.balance_watch import BalanceWatch
@@ -185,17 +186,31 @@ class ModemChannel:
             if claim.expires_at_ms is not None:
                 left_s = (claim.expires_at_ms - self._clock_ms()) // 1000
                 validity_s = min(max(left_s, 300), _LONGEST_TP_VP_S)
-            parts = submits(
-                claim.recipient,
-                claim.text,
-                # The low octet changes from each message to the next, so two messages to one person are
-                # never joined; a repetition keeps it, so a handset can tell it for what it is.
-                reference=claim.outbound_id & 0xFF,
-                mr=claim.outbound_id & 0xFF,
-                status_report=claim.want_report,
-                reject_duplicates=claim.doubted,
-                validity_s=validity_s,
-            )
+            form = read_form(claim.form)
+            # The low octet changes from each message to the next, so two messages to one person are
+            # never joined; a repetition keeps it, so a handset can tell it for what it is.
+            low, report, repeated = claim.outbound_id & 0xFF, claim.want_report, claim.doubted
+            if form.data is not None:
+                parts: Sequence[Submit] = (
+                    form.submit(
+                        claim.recipient,
+                        mr=low,
+                        status_report=report,
+                        reject_duplicates=repeated,
+                        validity_s=validity_s,
+                    ),
+                )
+            else:
+                parts = submits(
+                    claim.recipient,
+                    claim.text,
+                    reference=low,
+                    mr=low,
+                    status_report=report,
+                    reject_duplicates=repeated,
+                    validity_s=validity_s,
+                    message_class=form.message_class,
+                )
             self._plans = (key, parts)
         return self._plans[1]
 

@@ -88,7 +88,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     attempt counts from 1. done: sequences of parts that an earlier attempt already sent.
     doubted: it may have gone out before, so the submit carries TP-RD. route: the queue it stood in, "" any
-    modem. refused_by: the channels that refused it in earlier attempts.
+    modem. refused_by: the channels that refused it in earlier attempts. form: how it is sent when it is not
+    plain text (channels/forms.py).
     """
 
     outbound_id: int
@@ -102,6 +103,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None
     done: frozenset[int]
     route: str = ""
+    form: str = ""
     refused_by: frozenset[str] = frozenset()
 
 
@@ -220,13 +222,13 @@ def claim(
     message was made, because an opt-out must reach what was queued before it.
     """
     row = db.execute(
-        "SELECT recipient, text, lane, client_id, attempts, want_report, doubted, expires_at_ms, route, state"
-        " FROM outbound WHERE id = ?",
+        "SELECT recipient, text, lane, client_id, attempts, want_report, doubted, expires_at_ms, route,"
+        " state, form FROM outbound WHERE id = ?",
         (outbound_id,),
     ).fetchone()
     if row is None or row[9] != OutboundState.QUEUED:
         return []
-    recipient, text, lane, client_id, attempts, want_report, doubted, expires, route, _ = row
+    recipient, text, lane, client_id, attempts, want_report, doubted, expires, route, _, form = row
     if expires is not None and expires <= now_ms:
         return move(
             db, outbound_id, OutboundState.EXPIRED, now_ms, "its validity ended before it could be sent"
@@ -274,6 +276,7 @@ def claim(
         expires_at_ms=expires,
         done=done,
         route=route,
+        form=form,
         refused_by=refused_by(db, outbound_id) if attempts else frozenset(),
     )
 

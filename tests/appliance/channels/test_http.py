@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from appliance.channels.africas_talking import AfricasTalking
 from appliance.channels.channel import Doubt, NotSent, Refused, Sent
+from appliance.channels.forms import Form
 from appliance.channels.http import HttpChannel
 from appliance.channels.template import Template
 from appliance.channels.template_description import Description
@@ -38,6 +40,13 @@ def channel_to(url: str, session: aiohttp.ClientSession, **more: Any) -> HttpCha
 async def test_send_accepted_is_sent_with_the_vendors_id(vendor, session, send, make_claim) -> None:
     outcome = await send(channel_to(vendor.url, session), make_claim())
     assert outcome == Sent(provider_ref=vendor.accepted[0]["id"])
+
+
+async def test_send_of_data_is_refused_for_another_route(vendor, session, send, make_claim) -> None:
+    claim = msgspec.structs.replace(make_claim(), form=Form(coding="8bit", data=b"\x00").dumps())
+    outcome = await send(channel_to(vendor.url, session), claim)
+    assert isinstance(outcome, Refused) and outcome.action is Action.OTHER_ROUTE
+    assert vendor.accepted == []
 
 
 async def test_send_connection_refused_is_certainly_not_sent(session, send, make_claim) -> None:

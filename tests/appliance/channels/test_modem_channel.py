@@ -6,7 +6,11 @@ import asyncio
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+import pytest
+
 from appliance.channels.channel import NotSent, Refused, Sent
+from appliance.channels.forms import Form, data_form
 from appliance.channels.modem import ModemChannel
 from appliance.message import Lane, Outbound
 from appliance.outbound.allowance import Limits
@@ -16,7 +20,7 @@ from appliance.store.outbound import Claim
 from appliance.store.store import Store
 from firmware_bridge.errors import CmsError
 from firmware_bridge.modem import Modem, ModemHealth
-from firmware_bridge.pdu import Submit
+from firmware_bridge.pdu import Address, Submit
 from firmware_bridge.ussd import UssdAnswer, UssdState
 
 
@@ -30,6 +34,7 @@ class ToldModem:
         self.code: int | None = None
         self.says = ["Your balance is 3.20 Birr", "Your balance is 50 Birr"]
         self.sent = 0
+        self.submits: list[Submit] = []
 
     async def ussd(self, code: str, *, any_code: bool) -> tuple[UssdAnswer, ...]:
         return (UssdAnswer(UssdState.DONE, self.says.pop(0), ""),)
@@ -42,6 +47,7 @@ class ToldModem:
         if self.code is not None:
             raise CmsError(self.code)
         self.sent += 1
+        self.submits.append(submit)
         return self.sent
 
 
@@ -118,3 +124,32 @@ async def test_sim_under_the_floor_sends_nothing_until_it_is_asked_again(tmp_pat
             await asyncio.sleep(0)
     await service.stop(0.5)
     await store.close()
+
+
+async def test_flash_and_data_go_out_as_their_form_says() -> None:
+    modem, channel = made()
+    tone = data_form("8bit", b"\x30\x00", bytes.fromhex("06050415810000"), None, 0)
+    for number, form in ((1, Form(message_class=0)), (2, tone), (3, Form())):
+        sent = msgspec.structs.replace(claim(number), form=form.dumps() if form != Form() else "")
+        assert isinstance(await channel.send(sent, 1, no_gate), Sent)
+    flash, data, plain = modem.submits
+    assert (flash.dcs, flash.udh, flash.data) == (0x10, b"", plain.data)
+    assert (data.dcs, data.udh, data.data) == (0x04, bytes.fromhex("06050415810000"), b"\x30\x00")
+    assert data.recipient == Address.parse("+251911000002") and data.status_report
+    assert (plain.dcs, plain.udh) == (0x00, b"")
+
+
+@pytest.mark.parametrize(
+    ("coding", "content", "udh", "words"),
+    [
+        ("8bit", bytes(141), b"", "141 octets; one SMS holds 140"),
+        ("8bit", bytes(138), b"\x02\x70\x00", "holds 137"),
+        ("8bit", b"", b"\x05\x00", "not its length"),
+        ("gsm7", "x" * 161, b"", "161 septets; one SMS holds 160"),
+        ("ucs2", "x" * 71, b"", "142 octets"),
+        ("gsm7", "ሰ", b"", "GSM 7 bit"),
+    ],
+)
+def test_data_that_no_sms_holds_is_refused(coding: Any, content: Any, udh: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        data_form(coding, content, udh, None, 0)
