@@ -12,6 +12,8 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import logging
+import math
 import socket
 from functools import lru_cache
 
@@ -22,6 +24,9 @@ from appliance.web.problem import Problem
 from appliance.web.services import WebSettings
 
 __all__ = ["check_host", "check_page", "check_same_origin", "check_sender", "is_local", "same_secret"]
+
+
+log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1024)
@@ -42,6 +47,13 @@ def is_local(request: Asked) -> bool:
         return False
     headers = request.headers
     return "Forwarded" not in headers and hdrs.X_FORWARDED_FOR not in headers
+
+
+def _caller(request: Asked) -> str:
+    """Whose guess it is: of a proxy on this machine, whom it speaks for. It writes the last of the list."""
+    remote = request.remote or ""
+    forwarded = request.headers.get(hdrs.X_FORWARDED_FOR, "").rpartition(",")[2].strip()
+    return forwarded if forwarded and (not remote or _is_loopback(remote)) else remote
 
 
 def same_secret(given: str, right: str) -> bool:
@@ -127,12 +139,24 @@ def check_page(request: web.Request, settings: WebSettings) -> None:
         )
     scheme, _, blob = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() == "basic":
+        address = _caller(request)
+        wait_s = settings.guesses.wait_s(address)
+        if wait_s:
+            raise Problem(
+                429,
+                "guessing",
+                "Too many wrong passwords from here.",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
         try:
             password = base64.b64decode(blob, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             password = ""
         if same_secret(password, settings.page_password):
+            settings.guesses.right(address)
             return
+        settings.guesses.wrong(address)
+        log.warning("a wrong page password from %s", address)
     raise Problem(
         401,
         "sign-in",

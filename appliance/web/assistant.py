@@ -10,7 +10,7 @@ from aiohttp import web
 
 from appliance.store import asking, knowledge
 from appliance.store.assistant import open_questions
-from appliance.store.gateway import audit
+from appliance.store.audit import audit
 from appliance.web.access import check_page, check_same_origin
 from appliance.web.moderation import actor_of
 from appliance.web.page import Page

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from appliance.message import normalise_number
 from appliance.store import moderation as ops
-from appliance.store.gateway import audit
+from appliance.store.audit import audit
 from appliance.store.outbound import QueuedRow
 from appliance.web.access import check_page, check_same_origin, is_local
 from appliance.web.page import Page

@@ -17,6 +17,7 @@ from appliance.gateway.service import Gateway
 from appliance.message import Inbound, Outbound
 from appliance.payments.desk import PaymentDesk
 from appliance.store.outbound import QueuedRow
+from appliance.web.guesses import Guesses
 
 __all__ = [
     "Accepted",
@@ -178,8 +179,8 @@ class WebSettings:
     incoming_token: Bearer token that clients who are not on this machine must show to POST messages.
     page_password: lets browsers elsewhere see the page (HTTP Basic, any user name); empty: nobody.
     hosts: names under which the page may be reached, besides addresses, localhost, *.local and names
-    without a dot. region: ISO 3166, for numbers in national form. timezone_minutes: east of UTC, for the
-    times that people read.
+    without a dot. guesses: the wrong passwords so far. region: ISO 3166, for numbers in national form.
+    timezone_minutes: east of UTC, for the times that people read.
     """
 
     data_dir: Path
@@ -189,6 +190,7 @@ class WebSettings:
     region: str = "ET"
     timezone_minutes: int = 180
     default_app: str = "booking"
+    guesses: Guesses = field(default_factory=Guesses, compare=False)
 
     @classmethod
     def from_config(cls, config: Config) -> WebSettings:

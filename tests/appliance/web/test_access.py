@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
 import pytest
 
 from appliance.web.access import same_secret
+from appliance.web.guesses import GUESSES, WINDOW_S, Guesses
 from appliance.web.prefer import wait_preference
 
 URL = "/api/sms/incoming"
@@ -86,8 +88,6 @@ async def test_page_elsewhere_without_a_password_configured_is_403(bench: Any, p
 
 
 async def test_page_elsewhere_asks_for_the_password_and_takes_it(make_bench: Any) -> None:
-    import aiohttp
-
     bench = await make_bench(page_password="open-sesame")
     asked = await bench.client.get("/", headers=ELSEWHERE)
     assert asked.status == 401
@@ -97,6 +97,37 @@ async def test_page_elsewhere_asks_for_the_password_and_takes_it(make_bench: Any
         assert (await bench.client.get("/", headers=headers)).status == status
     nonsense = ELSEWHERE | {"Authorization": "Basic !!!"}
     assert (await bench.client.get("/", headers=nonsense)).status == 401
+
+
+async def test_page_password_cannot_be_found_by_trying(make_bench: Any) -> None:
+    now = 0.0
+    guesses = Guesses(lambda: now)
+    bench = await make_bench(page_password="open-sesame", guesses=guesses)
+
+    async def look(password: str, address: str = "192.0.2.1") -> int:
+        headers = {"Authorization": aiohttp.encode_basic_auth("x", password), "X-Forwarded-For": address}
+        async with bench.client.get("/", headers=headers) as answer:
+            if answer.status == 429:
+                assert answer.headers["Retry-After"] == str(int(WINDOW_S - now))
+            return answer.status
+
+    assert await look("wrong") == 401
+    assert await look("open-sesame") == 200  # and what was wrong before is forgotten
+    for _ in range(GUESSES):
+        assert await look("wrong") == 401
+    assert await look("open-sesame") == 429
+    assert await look("open-sesame", "192.0.2.2") == 200  # nobody else has to wait
+    assert await look("open-sesame", "192.0.2.9, 192.0.2.1") == 429  # the proxy says it, not the caller
+    now += WINDOW_S
+    assert await look("open-sesame") == 200
+
+
+def test_guesses_from_one_ipv6_network_are_one_callers() -> None:
+    guesses = Guesses(lambda: 0.0)
+    for number in range(GUESSES):
+        guesses.wrong(f"2001:db8::{number}")
+    assert guesses.wait_s("2001:db8::ffff") == WINDOW_S
+    assert guesses.wait_s("2001:db8:1::1") == 0
 
 
 def test_secret_that_is_not_set_matches_nothing() -> None:
