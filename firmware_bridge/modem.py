@@ -49,6 +49,8 @@ USSD_REPLIES: Final = 8  # answers to menus in one call
 # Refusals that mean "not yet" in the first seconds after start-up: not allowed, SIM busy, please wait.
 STARTING_CMS: Final = frozenset({302, 314, 515})
 STARTING_CME: Final = frozenset({14, 515})
+# RP causes by which a network refuses the subscriber: it was reached, so no reset of the modem helps.
+SUBSCRIBER_CMS: Final = frozenset({8, 21, 28, 29, 50, 69})
 STARTING_RETRY_S: Final = 1.0
 
 
@@ -218,8 +220,9 @@ class Modem:
             raise PromptLost(str(e)) from e
         except (CmsError, CmeError) as e:
             starting = not e.after_pdu and self._still_starting(e)
+            refused = isinstance(e, CmsError) and e.code in SUBSCRIBER_CMS
             if e.action in (SendAction.ATTENTION, SendAction.RETRY_LATER) and not starting:
-                driver.sent(e)
+                driver.sent(None if refused else e)
             if isinstance(e, CmsError) and e.code == 322:
                 driver.inbox.sweep_soon()
             raise

@@ -17,7 +17,8 @@ from appliance.message import Inbound, normalise_number
 from appliance.outbound.balance_watch import BalanceWatch
 from appliance.outbound.policy import Action
 from appliance.outbound.sim_health import SimHealth
-from appliance.store import status_reports
+from appliance.outbound.sim_memory import SimMemory
+from appliance.store import sim_balance, status_reports
 from appliance.store.outbound import Change, Claim
 from appliance.store.parts import Part
 from firmware_bridge.errors import (
@@ -45,6 +46,7 @@ _ACTIONS: Final[dict[SendAction, Action]] = {
     SendAction.ATTENTION: Action.ROUTE_DOWN,
     SendAction.OUR_BUG: Action.OUR_BUG,
 }
+TOP_UP: Final = "top the SIM up; it sends again when the operator's answer says so"
 _LONGEST_TP_VP_S: Final = 63 * 7 * 86_400
 
 
@@ -53,7 +55,7 @@ class ModemChannel:
 
     def __init__(self, modem: Modem, clock_ms: Callable[[], int]) -> None:
         self.modem = modem
-        self.sim = SimHealth()
+        self.sims = SimMemory()  # the box's own is set by who keeps it
         self.balance: BalanceWatch | None = None  # set by who is to keep it known
         self._clock_ms = clock_ms
         self._changed = asyncio.Event()  # what closes it besides the modem may be over
@@ -76,6 +78,15 @@ class ModemChannel:
         return self.name
 
     @property
+    def sim(self) -> SimHealth:
+        """Of the SIM that is in the modem now."""
+        return self.sims.of(self._sim_key, _now())
+
+    @property
+    def _sim_key(self) -> str:
+        return self.iccid or self.name
+
+    @property
     def ready(self) -> bool:
         return self.modem.ready and not self._hold()
 
@@ -86,7 +97,13 @@ class ModemChannel:
 
     def snapshot(self) -> dict[str, Any]:
         balance = self.balance.snapshot() if self.balance else {}
-        return {"hold": self._hold(), "sim": self.sim.snapshot(_now()), "balance": balance}
+        sim = self.sim
+        return {
+            "hold": self._hold(),
+            "to_do": sim.to_do(_now()) or (TOP_UP if self._poor() else ""),
+            "sim": sim.snapshot(_now()),
+            "balance": balance,
+        }
 
     @property
     def iccid(self) -> str | None:
@@ -125,6 +142,7 @@ class ModemChannel:
     def look_again(self) -> None:
         """Wake who waits, and say once what has changed."""
         self._changed.set()
+        self.sims.note(self._sim_key)
         hold = self._hold()
         if hold != self._held:
             if hold:
@@ -250,7 +268,7 @@ class ModemInbox:
             key += f":{received.memory}{received.index}:{now // 3_600_000}"
         own = self.channel.modem.health.own_number if self.channel else None
         if deliver.concat is not None:
-            await self._store.accept_part(
+            accepted = await self._store.accept_part(
                 Part(
                     channel=channel,
                     sender=sender,
@@ -266,6 +284,8 @@ class ModemInbox:
                     received_at_ms=now,
                 )
             )
+            if accepted is not None and not accepted.duplicate:
+                await self._heard(sender, accepted.id)
             return
         inbound = Inbound(
             channel=channel,
@@ -281,6 +301,13 @@ class ModemInbox:
             faults.hit("modem.stored")
         if self.channel is not None and self.channel.balance is not None:
             await self.channel.balance.heard(sender, inbound.text)
+
+    async def _heard(self, sender: str, inbound_id: int) -> None:
+        """Read a text that came in parts as the operator's, if it is one."""
+        balance = self.channel.balance if self.channel is not None else None
+        if balance is not None and balance.listens_to(sender):
+            text = await self._store.reader.run(sim_balance.text_of, inbound_id)
+            await balance.heard(sender, text)
 
     async def on_status_report(self, report: StatusReport, raw: bytes) -> None:
         """Apply an SMS-STATUS-REPORT; returns after the commit."""

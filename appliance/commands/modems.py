@@ -83,6 +83,8 @@ def _lines(modem: dict[str, Any], *, full: bool) -> list[str]:
     route = modem.get("route", {})
     if route.get("hold"):
         lines.append(f"  held      {route['hold']}")
+        if route.get("to_do"):
+            lines.append(f"  next      {route['to_do']}")
     balance = route.get("balance", {})
     if balance.get("words"):
         lines.append(f"  balance   {balance['words']} (said {_when(balance['said_at_ms'])})")

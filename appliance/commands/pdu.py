@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ __all__ = ["configure", "decode_line", "encode_line", "run"]
 
 Line = dict[str, Any]
 T = TypeVar("T")
+
+MAX_ERROR: Final = 300  # characters
 
 ALPHABETS: Final[dict[str, Encoding | None]] = {
     "auto": None,
@@ -77,16 +80,33 @@ def _each_line(source: BinaryIO, target: BinaryIO, work: Callable[[Line], Line])
             line_id = line.get("id")
             answer = ({"id": line_id} if "id" in line else {}) | work(line)
         except BridgeError as error:
-            answer = {"id": line_id, "error": str(error)}
+            answer = {"id": line_id, "error": _short(str(error))}
         # ASCII escapes carry what UTF-8 cannot, such as half a surrogate pair in an echoed id
         target.write(json.dumps(answer, ensure_ascii=not _is_utf8(answer)).encode() + b"\n")
         target.flush()
     return 0
 
 
+def _short(error: str) -> str:
+    """Most errors show the value that will not do, and a value may be a book."""
+    return error if len(error) <= MAX_ERROR else f"{error[: MAX_ERROR // 2]} … {error[-MAX_ERROR // 2 :]}"
+
+
+def _finite(digits: str) -> float:
+    """1e400 is a number in JSON, but what Python writes for it, Infinity, is not."""
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:20]} is too big")
+    return number
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON")
+
+
 def _parse(raw: bytes) -> object:
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_float=_finite, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not JSON: {error}") from None
 

@@ -16,7 +16,7 @@ import msgspec
 __all__ = ["Balance", "BalanceErrors", "BalanceRule", "Balances", "Operator", "load_balances"]
 
 FILE: Final = Path(__file__).resolve().parents[2] / "config" / "balances.toml"
-LONGEST: Final = 1_000  # characters that are looked at; a long SMS has 1530, a USSD answer 182
+LONGEST: Final = 1_600  # characters that are looked at: ten parts of an SMS; a USSD answer has 182
 MOST_SANTIM: Final = 100_000_000  # a million birr: a bigger amount is a misread one
 _GROUPS: Final = frozenset({"amount", "bundle", "date"})
 
@@ -82,10 +82,14 @@ class Balances:
         found = (_read(text, operator, patterns) for operator, patterns in known)
         return next((balance for balance in found if balance is not None), None)
 
+    def listens_to(self, sender: str) -> bool:
+        """Whether a text from there may speak of credit."""
+        return any(_is(sender, operator) for operator, _ in self._known)
+
     def text(self, sender: str, text: str) -> Balance | None:
         """What an operator's own SMS says; None: another sender, or about something else."""
         for operator, patterns in self._known:
-            if sender.casefold() in (each.casefold() for each in operator.senders):
+            if _is(sender, operator):
                 return _read(text, operator, patterns)
         return None
 
@@ -97,6 +101,10 @@ def load_balances(path: Path = FILE) -> Balances:
         return Balances(msgspec.convert(tables, tuple[Operator, ...]))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise BalanceErrors([f"{path.name}: {error}"]) from error
+
+
+def _is(sender: str, operator: Operator) -> bool:
+    return sender.casefold() in (each.casefold() for each in operator.senders)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -119,6 +119,10 @@ class BalanceWatch:
         self._tell()
         return self.problem
 
+    def listens_to(self, sender: str) -> bool:
+        """Whether `heard` would read a text from there."""
+        return self._balances.listens_to(sender)
+
     async def heard(self, sender: str, text: str) -> None:
         """A text came in. Where the network can be asked, one of the operator's only makes us ask it."""
         balance = self._balances.text(sender, text)

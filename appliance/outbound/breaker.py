@@ -91,6 +91,17 @@ class Breaker:
             self._move(BreakerEvent.RESTED, now, "one message is tried")
         return True
 
+    @property
+    def trips(self) -> int:
+        """How often it opened in a row: each time doubles the rest."""
+        return self._trips
+
+    def take_up(self, now: float, reason: str, trips: int) -> None:
+        """Begin open, as a process before this one left it, with the first rest before it is tried."""
+        self._move(BreakerEvent.TRIPPED, now, reason)
+        self._trips = trips
+        self.retry_at = now + self._first_rest_s
+
     def abandoned(self, now: float) -> None:
         """What was acquired was not used: nothing is known, the next one may try."""
         if self.state is BreakerState.HALF_OPEN:

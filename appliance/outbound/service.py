@@ -22,6 +22,7 @@ from appliance.outbound.lanes import WINDOW, Lanes
 from appliance.outbound.pump import Pump, PumpContext
 from appliance.outbound.router import RouteRule
 from appliance.outbound.routing import NoRoute, Routing
+from appliance.outbound.sim_memory import HasSim, SimMemory
 from appliance.outbound.whole import WholePump
 from appliance.store import allowance, spend
 from appliance.store import outbound as ops
@@ -68,6 +69,7 @@ class OutboundService:
         self._lanes = Lanes()
         self._refilling = asyncio.Lock()
         self._pumps: dict[str, list[tuple[Pump, asyncio.Task[None]]]] = {}
+        self._sims = SimMemory(store)
         self._balances: dict[str, tuple[BalanceWatch, asyncio.Task[None]]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._moved: asyncio.Task[None] | None = None
@@ -89,6 +91,7 @@ class OutboundService:
         self._spent: list[Spent] = []  # of the limits, what is used up or nearly so
 
     async def start(self) -> None:
+        await self._sims.load()
         self.publish(await self._store.writer.run(ops.recover, self._clock_ms()))
         if faults.armed:
             faults.hit("outbound.recovered")
@@ -113,6 +116,8 @@ class OutboundService:
         """
         pace = Pace(limits or Limits(), timezone_minutes=self._timezone_minutes, chance=self._context.chance)
         self.routing.add(channel, pace)
+        if isinstance(channel, HasSim):
+            channel.sims = self._sims
         if pace.limits.balance is not None and isinstance(channel, Prepaid):
             channel.balance = watch = BalanceWatch(
                 channel,

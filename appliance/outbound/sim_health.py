@@ -7,16 +7,19 @@ more. One bad number must not look like either, so different recipients are coun
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from appliance.outbound.breaker import Breaker, BreakerState
+from appliance.store.sim_health import Kept
 
 __all__ = ["SimHealth", "same_person"]
 
 # +CMS causes that an operator gives for a SIM that is barred or has no credit: MODEMS.md section 7.
 STOPPED_CODES: Final = frozenset({8, 21, 28, 29, 38, 50, 69})
+MAY_BE_THE_TEXT: Final = frozenset({21, 38})  # operators give these for a text they take for spam, too
 REFUSED_PEOPLE: Final = 3  # different recipients, one after the other
-REFUSED_IN_ROW: Final = 5
+REFUSED_IN_ROW: Final = 5  # where it may be the text; else each of REFUSED_PEOPLE once is enough
 UNDELIVERED_IN_ROW: Final = 10
 UNDELIVERED_PEOPLE: Final = 5
 FIRST_REST_S: Final = 300.0
@@ -33,7 +36,7 @@ def same_person(number: str) -> str:
 class SimHealth:
     """One SIM's. `acquire` before each part, then one of `sent`, `refused`, `unknown`; and `reported`.
 
-    What it has seen is of this life of the process only: after a start every SIM gets its chance.
+    `kept` is what a restart must not forget, `take_up` begins with it.
     """
 
     def __init__(self, *, first_rest_s: float = FIRST_REST_S, longest_rest_s: float = LONGEST_REST_S) -> None:
@@ -45,6 +48,36 @@ class SimHealth:
         self._probe: int | None = None  # the message that is out to try it ...
         self._probe_to = ""
         self._probe_until: float | None = None  # ... and how long its report is waited for
+
+    def kept(self) -> Kept:
+        """What to begin the next life with."""
+        aside = self.breaker.state is not BreakerState.CLOSED
+        return Kept(
+            reason=self._cause if aside else "",
+            silent=aside and self._silent,
+            trips=self.breaker.trips if aside else 0,
+            has_delivered=self._has_delivered,
+        )
+
+    def take_up(self, kept: Kept, now: float) -> None:
+        """Begin as it was left. One set aside is tried after the first rest: the box may have been off for
+        a day, or for a second."""
+        self._has_delivered = kept.has_delivered
+        if kept.reason:
+            self._silent = kept.silent
+            self.breaker.take_up(now, kept.reason, kept.trips)
+
+    def to_do(self, now: float) -> str:
+        """What happens next and what a person can do, "" if nothing is wrong."""
+        if not self.trouble(now):
+            return ""
+        if self.breaker.state is BreakerState.OPEN:
+            next_step = f"one message tries it in {math.ceil(self.wait_s(now) / 60)} min"
+        else:
+            next_step = "one message tries it now"
+        if self._silent:
+            return f"{next_step}; ask the operator whether it swallows this SIM's messages, or put another in"
+        return f"{next_step}; top it up, or ask the operator whether it is barred, or put another in"
 
     def trouble(self, now: float) -> str:
         """Why it may send nothing, "" if it may."""
@@ -96,7 +129,8 @@ class SimHealth:
                 self.unknown(now)
             return
         self._refused.append(same_person(recipient))
-        many = len(self._refused) >= REFUSED_IN_ROW and len(set(self._refused)) >= REFUSED_PEOPLE
+        enough = REFUSED_IN_ROW if code in MAY_BE_THE_TEXT else REFUSED_PEOPLE
+        many = len(self._refused) >= enough and len(set(self._refused)) >= REFUSED_PEOPLE
         if self.breaker.state is BreakerState.HALF_OPEN:
             self._set_aside(now, reason)
         elif many and self.breaker.state is BreakerState.CLOSED:

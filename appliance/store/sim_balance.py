@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-__all__ = ["Known", "load", "save"]
+__all__ = ["Known", "load", "save", "text_of"]
 
 
 class Known(NamedTuple):
@@ -36,3 +36,9 @@ def load(db: sqlite3.Connection, channel: str, sim: str) -> Known | None:
         (channel, sim),
     ).fetchone()
     return Known(*row) if row else None
+
+
+def text_of(db: sqlite3.Connection, inbound_id: int) -> str:
+    """The whole text of a message that came in parts."""
+    row = db.execute("SELECT text FROM inbound WHERE id = ?", (inbound_id,)).fetchone()
+    return str(row[0]) if row else ""

@@ -199,6 +199,7 @@ class Page:
             view=_modem_view(health),
             history=history,
             hold=route.get("hold", ""),
+            to_do=route.get("to_do", ""),
             balance=route.get("balance", {}),
             facts=_modem_facts(health),
             ussd=ussd,

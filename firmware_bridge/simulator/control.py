@@ -157,6 +157,8 @@ def _network(client: _Client, **changes: Any) -> dict[str, Any]:
             setattr(settings, key, (float(value),) if key == "retry_s" else float(value))
         elif key == "unattached" and value in ("hold", "delivered"):
             settings.unattached = value
+        elif key == "ussd" and isinstance(value, dict) and all(isinstance(t, str) for t in value.values()):
+            settings.ussd.update(value)
         else:
             raise BadRequest(f"network: {key}: {value!r}")
     return {}

@@ -34,7 +34,10 @@ POINTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
         frozenset({"swallow", "error", "hang", "brownout", "delay"}),
     ),
     "deliver": ("the sender, when a message reaches the modem", frozenset({"lose", "double"})),
-    "report": ("the recipient, when a report is due", frozenset({"lose", "delay", "double", "shuffle"})),
+    "report": (
+        "the recipient, when a report is due",
+        frozenset({"lose", "delay", "double", "shuffle", "fail"}),
+    ),
     "delete": ("the index, at AT+CMGD", frozenset({"ignore", "refuse", "swallow"})),
     "urc": ("the unsolicited line about to be said", frozenset({"lose"})),
 }

@@ -416,6 +416,13 @@ class Network:
                     delays_s = [0.0, fault.seconds]
                 case "shuffle":  # each its own delay, so that later ones overtake
                     delays_s = [self.rng.uniform(0.0, fault.seconds)]
+                case "fail":  # the message got lost behind the SC; code: its TP-Status
+                    report = relay.to_report(
+                        message,
+                        self.settings,
+                        status=fault.code or TpStatus.NOT_OBTAINABLE,
+                        discharged_ms=self.timeline.utc_ms,
+                    )
         for delay_s in delays_s:
             if delay_s > 0:
                 self.timeline.after(delay_s, lambda: self._post(message.sender, report))

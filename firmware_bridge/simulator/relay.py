@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from firmware_bridge.pdu import Address, Deliver, EnhancedValidity, Scts, StatusReport, Submit, submits
 
 if TYPE_CHECKING:
-    from firmware_bridge.simulator.network import Message, NetworkSettings, TpStatus
+    from firmware_bridge.simulator.network import Message, NetworkSettings
 
 __all__ = ["compose", "stamp", "to_deliver", "to_report", "validity_seconds"]
 
@@ -42,14 +42,14 @@ def to_deliver(message: Message, settings: NetworkSettings, *, more_to_send: boo
 
 
 def to_report(
-    message: Message, settings: NetworkSettings, *, status: TpStatus, discharged_ms: int
+    message: Message, settings: NetworkSettings, *, status: int, discharged_ms: int
 ) -> StatusReport:
     """The report on a message, with the recipient as the network writes it."""
     return StatusReport(
         recipient=Address.parse(message.recipient),
         scts=stamp(message.accepted_ms, settings),
         discharge_time=stamp(discharged_ms, settings),
-        status=int(status),
+        status=status,
         mr=message.mr,
         sca=Address.parse(settings.smsc),
     )

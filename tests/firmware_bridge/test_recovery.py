@@ -331,3 +331,20 @@ async def test_modems_that_share_an_imei_both_work(
     await harness_too.ready()
     assert first.health.imei == second.health.imei
     assert (await first.send(one()), await second.send(one())) == (1, 1)
+
+
+@pytest.mark.parametrize("code", [8, 21, 50])
+async def test_sends_refused_by_the_network_for_the_subscriber_do_not_restart_the_modem(
+    fake: Any, harness: Any, quick: None, code: int
+) -> None:
+    """A barred SIM is no ill modem: the network was reached, and a reset would not change its mind."""
+    fake.sent_answer = f"+CMS ERROR: {code}"
+    modem = harness.start(fake.path, poll_s=0.05)
+    await harness.ready()
+    for _ in range(6):
+        with pytest.raises(SendError):
+            await modem.send(one())
+    before = fake.asked(r"AT\+CSQ")
+    await fake.until(lambda: fake.asked(r"AT\+CSQ") > before + 2)
+    assert [entry.step for entry in modem.history] == ["ready"]
+    assert modem.ready

@@ -80,10 +80,10 @@ def made() -> tuple[ToldModem, ModemChannel]:
 async def test_barred_sim_closes_the_channel_and_nothing_more_is_written() -> None:
     modem, channel = made()
     modem.code = 8
-    for number in range(5):
+    for number in range(3):
         assert isinstance(await channel.send(claim(number), 1, no_gate), Refused)
     assert not channel.ready
-    assert "set aside: 5 messages in a row refused" in channel.trouble
+    assert "set aside: 3 messages in a row refused" in channel.trouble
     assert "+CMS ERROR: 8" in channel.snapshot()["hold"]
     modem.code = None  # would be taken
     assert isinstance(await channel.send(claim(6), 1, no_gate), NotSent)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from appliance.outbound.sim_health import FIRST_REST_S, REPORT_WAIT_S, SimHealth
 
-BARRED = "+CMS ERROR: 8 (operator determined barring)"
+BARRED = "+CMS ERROR: 21 (short message transfer rejected)"
 
 
 def number(index: int) -> str:
     return f"+2519110000{index:02d}"
 
 
-def refuse(health: SimHealth, people: int, count: int, code: int = 8, now: float = 0.0) -> None:
+def refuse(health: SimHealth, people: int, count: int, code: int = 21, now: float = 0.0) -> None:
     for index in range(count):
         assert health.acquire(index, number(index % people), now)
         health.refused(number(index % people), code, BARRED, now)
@@ -36,6 +36,15 @@ def test_refused_five_times_for_several_people_is_set_aside_with_the_reason() ->
     refuse(health, people=4, count=1)
     assert health.trouble(0.0) == f"set aside: 5 messages in a row refused, the last: {BARRED}"
     assert not health.acquire(9, number(9), 1.0)
+
+
+def test_code_that_can_only_mean_the_sim_sets_it_aside_after_three_people() -> None:
+    health = SimHealth()
+    refuse(health, people=2, count=8, code=8)
+    assert health.trouble(0.0) == ""
+    assert health.acquire(9, number(9), 0.0)
+    health.refused(number(9), 8, BARRED, 0.0)
+    assert health.trouble(0.0).startswith("set aside: 9 messages in a row refused")
 
 
 def test_one_bad_number_refused_again_and_again_is_not_the_sim() -> None:
