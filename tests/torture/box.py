@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -21,6 +21,7 @@ __all__ = ["ROOT", "Box", "free_port"]
 ROOT: Final = Path(__file__).parents[2]
 START_S: Final = 30.0
 STOP_S: Final = 3.0
+SECRET: Final = "a-secret-of-the-bench"
 
 
 def free_port() -> int:
@@ -35,17 +36,32 @@ class Box:
     deaths: how often it ended. recoveries: seconds from each new start to the first answer.
     """
 
-    def __init__(self, folder: Path, modem: Path, *, workers: int, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        modem: Path,
+        *,
+        workers: int,
+        env: dict[str, str],
+        provider: tuple[str, str, str],
+        agent: str,
+    ) -> None:
+        """agent: takes cash. provider: address, account and token of the Twilio that carries to +2517."""
         self.folder = folder
         self.data = folder / "data"
-        self.data.mkdir()
+        self.data.mkdir(exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = folder / "outpost.toml"
         self.config.write_text(
             f'data_dir = "data"\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
             f'[[modem]]\nname = "modem0"\nport = "{modem}"\n'
+            f'[payments]\nagents = ["{agent}"]\n'
             f'[workers]\nmin = {workers}\nmax = {workers}\n[log]\nlevel = "warning"\n'
+            "[gateway]\nwebhooks_private = true\n[quiet]\nlanes = []\n"
+            '[[route]]\nname = "twilio"\nkind = "twilio"\nprefixes = ["+2517"]\nsender = "+15005550006"\n'
+            f'url = "{provider[0]}"\naccount_sid = "{provider[1]}"\nauth_token = "{provider[2]}"\n'
+            f'callback_secret = "{SECRET}"\npublic_url = "{self.url}"\ntimeout_s = 5\n'
         )
         clean = {k: v for k, v in os.environ.items() if not k.startswith("OUTPOST")}
         self._env = clean | env
@@ -94,15 +110,22 @@ class Box:
                             return
                 await asyncio.sleep(0.01)
 
+    async def tell(self, **request: Any) -> dict[str, Any]:
+        """Ask the control socket. Raises RuntimeError when it refuses."""
+        reader, writer = await asyncio.open_unix_connection(str(self.data / "outpost.sock"))
+        writer.write(json.dumps(request).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(await reader.readline())
+        writer.close()
+        if "error" in answer:
+            raise RuntimeError(f"{request}: {answer['error']}")
+        return answer
+
     async def modem_state(self) -> str:
         """What the box says of its modem, for the report of a round that went wrong."""
         try:
             async with asyncio.timeout(5):
-                reader, writer = await asyncio.open_unix_connection(str(self.data / "outpost.sock"))
-                writer.write(b'{"op": "check"}\n')
-                [modem] = json.loads(await reader.readline())["modems"]
-                writer.close()
-        except (OSError, TimeoutError, ValueError, KeyError) as error:
+                [modem] = (await self.tell(op="check"))["modems"]
+        except (OSError, TimeoutError, ValueError, KeyError, RuntimeError) as error:
             return f"the box does not tell its modem's state: {error!r}"
         return f"modem {modem['state']}: {modem['reason']} (next: {modem['next_step']})"
 
@@ -133,6 +156,15 @@ class Box:
         with contextlib.suppress(ProcessLookupError):
             if self._process is not None:
                 self._process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+
+    async def freeze_worker(self, rng: random.Random, seconds: float) -> None:
+        children = self._children()
+        if children:
+            pid = rng.choice(children)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                await asyncio.sleep(seconds)
+                os.kill(pid, signal.SIGCONT)
 
     def _children(self) -> list[int]:
         pid = self._process.pid if self._process is not None else 0

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["KINDS", "POINTS", "Fault", "Spoiler", "compile_library", "plan"]
+from tests.torture.providers import SPOILT
+
+__all__ = ["ELSEWHERE", "KINDS", "MODEM", "POINTS", "Fault", "Spoiler", "compile_library", "plan"]
 
 SOURCE: Final = Path(__file__).with_name("faulty.c")
 _CONTROL: Final = struct.Struct("=iiiiq")  # struct control of faulty.c
@@ -23,22 +25,53 @@ POINTS: Final = (
     "writer.before_begin",
     "writer.before_commit",
     "writer.after_commit",
+    "store.accepted",
+    "store.part_accepted",
     "dispatcher.before_send",
     "dispatcher.results",
     "dispatcher.committed",
     "worker.before_turn",
     "worker.after_turn",
-    "store.accepted",
+    "outbound.recovered",
+    "outbound.claimed",
+    "outbound.settled",
+    "outbound.swept",
+    "modem.before_submit",
+    "modem.submitted",
+    "modem.stored",
+    "modem.reported",
+    "provider.before_request",
+    "provider.answered",
+    "provider.reported",
+    "gateway.queued",
+    "webhook.before_post",
+    "webhook.posted",
+    "campaign.before_slice",
+    "campaign.slice",
+    "clock.before_move",
+    "clock.moved",
 )
-KINDS: Final = (
-    "kill main", "kill worker", "kill both", "kill at a point", "freeze",
-    "slow sync", "failing sync", "full disk", "clock forward", "clock back",
+# Those of services that this bench's box does not have; the tests of each service kill at them.
+ELSEWHERE: Final = ("llm.", "telebirr.")
+ONCE: Final = ("outbound.recovered", "outbound.swept", "campaign", "clock", "store.part_accepted")
+KILLS: Final = ("kill main", "kill worker", "kill both", "kill at a point", "freeze", "freeze worker")
+DISK: Final = ("slow sync", "failing sync", "full disk", "filled disk", "locked file")
+CLOCK: Final = ("clock forward", "clock back")
+OUTSIDE: Final = ("provider", "webhooks")
+MODEM: Final = (
+    "modem vanishes", "modem hangs", "modem resets", "network lost", "line noise", "storage full",
+    "brown-out", "answer lost", "refused", "deliveries", "reports",
 )  # fmt: skip
+KINDS: Final = KILLS + DISK + CLOCK + OUTSIDE + MODEM
+# What takes its time to heal is drawn seldom: an answer is awaited for a minute before it is given up, and a
+# campaign that found the disk nearly full looks again after half a minute.
+SLOW: Final = frozenset({"modem hangs", "modem resets", "brown-out", "answer lost", "refused", "filled disk"})
+_WEIGHTS: Final = [0.25 if kind in SLOW else 4.0 for kind in KINDS]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """at_s: after the round's traffic began. lasts_s: of faults that end. value: ms, point or seconds."""
+    """at_s: after the traffic began. lasts_s: of faults that end. value: ms, point, word or seconds."""
 
     kind: str
     at_s: float
@@ -48,21 +81,42 @@ class Fault:
 
 def plan(rng: random.Random, *, kinds: tuple[str, ...] = KINDS, most: int = 3) -> list[Fault]:
     """One to `most` faults of a round, in order of time."""
-    faults = []
-    for _ in range(rng.randint(1, most)):
-        kind, at_s = rng.choice(kinds), rng.uniform(0.0, 1.5)
-        if kind == "kill at a point":
-            faults.append(Fault(kind, at_s, value=f"{rng.choice(POINTS)}=kill@{rng.randint(1, 40)}"))
-        elif kind == "slow sync":
-            faults.append(Fault(kind, at_s, rng.uniform(0.3, 1.5), str(rng.choice((5, 20, 100, 300)))))
-        elif kind in ("failing sync", "full disk", "freeze"):
-            faults.append(Fault(kind, at_s, rng.uniform(0.1, 1.2)))
-        elif kind.startswith("clock"):
-            seconds = rng.choice((90, 1_200, 86_400, 40 * 86_400))
-            faults.append(Fault(kind, at_s, rng.uniform(0.5, 2.0), str(seconds)))
-        else:
-            faults.append(Fault(kind, at_s))
-    return sorted(faults, key=lambda fault: fault.at_s)
+    weights = _WEIGHTS if kinds is KINDS else None
+    chosen = rng.choices(kinds, weights, k=rng.randint(1, most))
+    return sorted((_fault(rng, kind) for kind in chosen), key=lambda fault: fault.at_s)
+
+
+def _fault(rng: random.Random, kind: str) -> Fault:
+    at_s = rng.uniform(0.0, 1.2)
+    match kind:
+        case "kill at a point":
+            point = rng.choice(POINTS)
+            passes = 1 if point.startswith(ONCE) else rng.randint(1, 30)
+            return Fault(kind, at_s, value=f"{point}=kill@{passes}")
+        case "slow sync":
+            return Fault(kind, at_s, rng.uniform(0.3, 1.5), str(rng.choice((5, 20, 20, 100, 300))))
+        case "failing sync" | "full disk" | "filled disk" | "freeze" | "freeze worker":
+            return Fault(kind, at_s, rng.uniform(0.1, 1.2))
+        case "locked file":
+            return Fault(kind, at_s, rng.choice((0.3, 1.0, 2.0, 5.5)))
+        case "clock forward" | "clock back":
+            seconds = rng.choice((20, 90, 1_200, 86_400, 40 * 86_400))
+            return Fault(kind, at_s, rng.uniform(0.2, 1.5), str(seconds))
+        case "provider":
+            return Fault(kind, at_s, value=rng.choice(SPOILT))
+        case "modem vanishes" | "network lost":
+            return Fault(kind, at_s, rng.uniform(0.3, 2.0))
+        case "modem hangs":
+            return Fault(kind, at_s, rng.uniform(0.3, 1.5))
+        case "brown-out":
+            return Fault(kind, at_s, value=rng.choice(("pdu", "result")))
+        case "refused":
+            return Fault(kind, at_s, value=rng.choice(("38", "42", "41")))
+        case "deliveries":
+            return Fault(kind, at_s, value="double")
+        case "reports":
+            return Fault(kind, at_s, value=rng.choice(("lose", "delay", "double", "shuffle")))
+    return Fault(kind, at_s)
 
 
 def compile_library(target: Path) -> Path:

@@ -9,11 +9,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.torture.box import ROOT
+from tests.torture.faults import Fault
 
 __all__ = ["Network"]
+
+STRANGER: Final = "+251922999999"  # whose old texts fill a SIM (firmware_bridge/simulator/acts.py)
 
 
 class Network:
@@ -22,7 +25,7 @@ class Network:
     carried: texts that arrived, by number of the phone; sent: how many texts each phone has sent for good.
     """
 
-    def __init__(self, folder: Path, *, radio_s: float, acknowledge_s: float, seed: int) -> None:
+    def __init__(self, folder: Path, *, radio_s: float, seed: int) -> None:
         self.modem = folder / "modem0"
         self.number = ""
         self.carried: dict[str, list[str]] = defaultdict(list)
@@ -31,7 +34,6 @@ class Network:
         self.failed: list[str] = []
         self.on_text: dict[str, Callable[[str], None]] = {}
         self._folder, self._radio_s, self._seed = folder, radio_s, seed
-        self._acknowledge_s = acknowledge_s
         self._process: asyncio.subprocess.Process | None = None
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next = 0
@@ -45,13 +47,52 @@ class Network:
         )  # fmt: skip
         socket = self._folder / "control.sock"
         async with asyncio.timeout(20):
-            while not (socket.exists() and self.modem.exists()):
+            while True:
+                with contextlib.suppress(OSError):
+                    if self.modem.exists():
+                        reader, self._writer = await asyncio.open_unix_connection(str(socket), limit=1 << 20)
+                        break
                 await asyncio.sleep(0.02)
-        reader, self._writer = await asyncio.open_unix_connection(str(socket), limit=1 << 20)
         self._tasks.append(asyncio.create_task(self._read(reader), name="network"))
         self.number = (await self.ask(op="state"))["modems"][0]["number"]
+        await self.attach(STRANGER)
+
+    async def begin(self, acknowledge_s: float) -> None:
+        """Before each round. acknowledge_s: how long the modem waits for +CNMA."""
+        self.failed.clear()
+        self.on_text.clear()
         # An operator tries again after 30 s to an hour; a thousand rounds cannot wait for that.
-        await self.ask(op="network", retry_s=0.5, acknowledge_s=self._acknowledge_s)
+        await self.ask(op="network", retry_s=0.5, acknowledge_s=acknowledge_s)
+
+    async def trouble(self, fault: Fault) -> None:
+        """What befalls the modem or the network; see docs/simulator.md."""
+        match fault.kind:
+            case "modem vanishes":
+                await self.ask(op="act", do="vanish", seconds=fault.lasts_s)
+            case "modem hangs":
+                await self.ask(op="act", do="hang", seconds=fault.lasts_s)
+            case "modem resets":
+                await self.ask(op="act", do="reset")
+            case "network lost":
+                await self.ask(op="act", do="registration", code=2, seconds=fault.lasts_s)
+            case "line noise":
+                await self.ask(op="act", do="garbage", count=60)
+            case "storage full":
+                await self.ask(op="act", do="fill", code=0)
+            case "brown-out":
+                await self.ask(op="fault", point=fault.value, do="brownout", times=1)
+            case "answer lost":
+                await self.ask(op="fault", point="result", do="swallow", times=1)
+            case "refused":
+                await self.ask(op="fault", point="submit", do="refuse", code=int(fault.value), times=2)
+            case "deliveries":
+                await self.ask(op="fault", point="deliver", do=fault.value, times=3)
+            case "reports":
+                await self.ask(op="fault", point="report", do=fault.value, times=5, seconds=0.5)
+
+    async def mend(self) -> None:
+        """No trouble any more."""
+        await self.ask(op="clear")
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 from collections import defaultdict
 from typing import Final
 
@@ -17,12 +18,17 @@ from tests.torture.network import Network
 __all__ = ["Traffic"]
 
 BOOK: Final = "BOOK ADDIS HAWASSA TOMORROW 1"
+AGENT_PIN: Final = "2580"
+_CODE: Final = re.compile(r"Code ([A-Z0-9]+):")
 TEXTS: Final = ("HELP", BOOK, "STATUS", "MENU", "book to bahr dar on friday", "what is this?")
 PATIENCE_S: Final = 240.0  # the network itself may wait minutes before it tries again
 
 
 class Traffic:
-    """One round's senders, each with a number of its own. Their books: promised, bodies, queued, trouble."""
+    """One round's senders, each with a number of its own, and an agent who takes cash for their seats.
+
+    Their books: promised, bodies, queued, paid, trouble.
+    """
 
     def __init__(
         self, box: Box, network: Network, rng: random.Random, *, first_number: int, senders: int
@@ -32,12 +38,12 @@ class Traffic:
         self.queued: dict[str, int] = defaultdict(int)
         self.trouble: list[str] = []
         self.numbers = [f"+2519{first_number + i:08d}" for i in range(senders)]
+        self.agent = f"+2519{first_number + 90:08d}"
+        self.paid: set[str] = set()  # codes that the agent has taken cash for
         self._box, self._network, self._rng = box, network, rng
 
     async def run(self, duration_s: float) -> None:
         """Let them all do what they do; returns when each has its promise."""
-        for number in self.numbers:
-            await self._network.attach(number)
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as self._http,
             asyncio.TaskGroup() as all_,
@@ -48,11 +54,6 @@ class Traffic:
                     (0, 0, 1, 2, 2, 3)[position % 6]
                 ]
                 all_.create_task(work(number, at_s, self._rng.choice(TEXTS)))
-
-    async def leave(self) -> None:
-        for number in self.numbers:
-            self._network.on_text.pop(number, None)
-            await self._network.detach(number)
 
     async def _program(self, number: str, at_s: float, text: str) -> None:
         await asyncio.sleep(at_s)
@@ -86,18 +87,32 @@ class Traffic:
 
     async def _person(self, number: str, at_s: float, text: str) -> None:
         """Texts, and says YES to an offer of seats."""
-        offered = asyncio.Event()
-        self._network.on_text[number] = lambda reply: offered.set() if "YES to hold" in reply else None
+        offered, code = asyncio.Event(), asyncio.Event()
+        told: list[str] = []
+
+        def hear(reply: str) -> None:
+            if "YES to hold" in reply:
+                offered.set()
+            elif (found := _CODE.match(reply)) is not None:
+                told.append(found[1])
+                code.set()
+
+        self._network.on_text[number] = hear
         await asyncio.sleep(at_s)
         await self._text(number, text)
         if text == BOOK:
+            step = "offer"
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     await offered.wait()
+                    await self._text(number, "YES")
+                    step = "code"
+                    await code.wait()
             except TimeoutError:
-                self.trouble.append(f"{number}: no offer within {PATIENCE_S:g} s")
+                self.trouble.append(f"{number}: no {step} within {PATIENCE_S:g} s")
             else:
-                await self._text(number, "YES")
+                self.paid.add(told[0])
+                await self._text(self.agent, f"PAY {told[0]} {AGENT_PIN}")
 
     async def _text(self, number: str, text: str) -> None:
         # The network has it from now on; it brings it to the box, however long that takes.
