@@ -202,6 +202,13 @@ class Conversation(Struct, frozen=True, forbid_unknown_fields=True):
     default_app: Annotated[
         str, described("The conversation that answers who asks for no other.", "the name of a conversation")
     ] = "booking"
+    apps: Annotated[
+        tuple[str, ...],
+        described(
+            "The conversations there are, in the menu's order; empty: all.",
+            "a list of conversations, such as ['booking', 'assistant']",
+        ),
+    ] = ()
     languages: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[a-z]{2,3}$")], ...],
         described(
@@ -289,6 +296,24 @@ class Booking(Struct, frozen=True, forbid_unknown_fields=True):
     refund_percent: Annotated[
         int, described("So much of its price is refunded, in percent.", "0 to 100", ge=0, le=100)
     ] = 80
+    ask_names: Annotated[
+        bool, described("The passengers' names are asked for before seats are held.", "true or false")
+    ] = False
+    reminder_hours: Annotated[
+        int,
+        described(
+            "Passengers are reminded so long before departure, in hours; 0: never.", "0 to 72", ge=0, le=72
+        ),
+    ] = 12
+    manifest_minutes: Annotated[
+        int,
+        described(
+            "The driver whose number is known is sent who travels, so long before departure, in minutes.",
+            "5 to 720",
+            ge=5,
+            le=720,
+        ),
+    ] = 60
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
@@ -424,6 +449,10 @@ def _verify_app(app: str) -> str | None:
     return None if app in apps else f"one of {', '.join(apps)}"
 
 
+def _verify_apps(apps: tuple[str, ...]) -> str | None:
+    return next((wanted for app in apps if (wanted := _verify_app(app)) is not None), None)
+
+
 def _verify_languages(languages: tuple[str, ...]) -> str | None:
     spoken = sorted(path.stem for path in (_SHIPPED / "phrases").glob("*.toml"))
     return None if set(languages) <= set(spoken) else f"a list of {', '.join(spoken)}, which have phrases"
@@ -437,6 +466,7 @@ def _verify_wallets(wallets: tuple[str, ...]) -> str | None:
 _VERIFY: Final[dict[str, Verify]] = {
     "http.listen": lambda text: None if _is_listen(text) else "ADDRESS:PORT, such as '127.0.0.1:8080'",
     "conversation.default_app": _verify_app,
+    "conversation.apps": _verify_apps,
     "conversation.languages": _verify_languages,
     "payments.wallets": _verify_wallets,
 }
@@ -447,6 +477,10 @@ def _check_across(config: Config, name: str, errors: list[str]) -> None:
     if config.workers.max < config.workers.min:
         least, most = config.workers.min, config.workers.max
         errors.append(f"{name}: workers.max: {most}; want at least workers.min, which is {least}")
+    apps = config.conversation.apps
+    if apps and config.conversation.default_app not in apps:
+        default = config.conversation.default_app
+        errors.append(f"{name}: conversation.default_app: {default!r}; want one of conversation.apps")
     errors += [f"{name}: {line}" for line in talk_mistakes(config.assistant)]
     names_of_own = [group.name for group in config.workers.own]
     for index, group in enumerate(config.workers.own):

@@ -29,6 +29,7 @@ from appliance.conversation.phrases import PhraseErrors
 from appliance.conversation.receipts import load_wallets
 from appliance.conversation.shell import Shell
 from appliance.conversation.wordlists import WordListErrors
+from appliance.departures import Departures
 from appliance.dialler import Dialler
 from appliance.dispatcher.dispatcher import Dispatcher
 from appliance.dispatcher.groups import group_by, workers_of
@@ -46,6 +47,7 @@ from appliance.payments.desk import PaymentDesk
 from appliance.payments.service import CashWay, PaymentService, ReceiptWay, TelebirrAbsent
 from appliance.payments.way import Way
 from appliance.payments.words import PhraseWords
+from appliance.pressure import Pressure
 from appliance.store import knowledge, spend, timetable
 from appliance.store.store import Store
 from appliance.timekeeper import Timekeeper
@@ -156,6 +158,7 @@ class Appliance:
         for route in routes:
             if route.channel is not None:
                 self.outbound.add(route.channel, parallel=route.parallel, limits=route.limits)
+        self._start_departures()
         await self._start_gateway()
         self.webhooks = WebhookService(
             store,
@@ -187,7 +190,8 @@ class Appliance:
             config.control_socket,
             {
                 **console.handlers(),
-                **desk.handlers(store, config, self.clock_ms, offer=self.outbound.offer),
+                **desk.handlers(store, config, self.clock_ms),
+                **self.departures.handlers(),
                 **knowledge_desk.handlers(store),
                 "client": self._op_client,
                 "agent": self._op_agent,
@@ -239,6 +243,23 @@ class Appliance:
             return list(build_routes(config.route, names, session, region=config.conversation.region))
         except PresetError as error:
             raise StartRefused(Exit.USAGE, str(error)) from error
+
+    def _start_departures(self) -> None:
+        """What is said before a bus leaves, and how long searches are remembered."""
+        self.departures = Departures(
+            self.store,
+            self.config,
+            self._shell.kit,
+            self.clock_ms,
+            offer=self.outbound.offer,
+            trusted=lambda: self.clock.trusted,
+        )
+        self.pressure = Pressure(self.store, self.dispatcher.snapshot, self.clock_ms)
+        for task in (
+            asyncio.create_task(self.departures.watch(), name="departures"),
+            asyncio.create_task(self.pressure.watch(), name="pressure"),
+        ):
+            self._undo.callback(task.cancel)
 
     async def _start_gateway(self) -> None:
         config = self.config
@@ -364,6 +385,7 @@ class Appliance:
             modem_history=self.modem_history,
             clock_state=self.clock.state,
             outbound=lambda: self.page_lanes,
+            remember_s=lambda: self.pressure.remember_s,
             gateway=self.gateway,
             payments=self.payments,
             send=self.outbound.send,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from appliance.conversation.longest import grown
 from appliance.conversation.masking import Masker
-from appliance.conversation.phrases import Phrases, load
+from appliance.conversation.phrases import PhraseErrors, Phrases, load
 from appliance.conversation.wordlists import WordLists, load_words
 from appliance.conversation.words import Lexicon
 
@@ -21,6 +22,8 @@ class Kit:
         conversation = self.section("conversation")
         spoken = tuple(conversation.get("languages") or ("en", "am"))
         self.phrases: Phrases = load(settings.get("phrases_dir"), spoken)
+        if too_long := grown(self.phrases, self.language_choices()):
+            raise PhraseErrors(too_long)
         self.lexicon = Lexicon(self.phrases.languages.values())
         self.timezone_minutes = int(conversation.get("timezone_minutes", 180))
         self.session_ms = int(conversation.get("session_minutes", 15)) * 60_000

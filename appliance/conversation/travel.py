@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["PinCheck", "Route", "Ticket", "Town", "Trip", "Waiter"]
+__all__ = ["Nearby", "PinCheck", "Route", "Ticket", "Town", "Trip", "Waiter"]
 
 
 class Town(msgspec.Struct, frozen=True):
@@ -36,7 +36,11 @@ class Trip(msgspec.Struct, frozen=True):
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """One booking. state: held, paid, used, released, expired (a hold past its time) or cancelled."""
+    """One booking. state: held, paid, used, released, expired (a hold past its time) or cancelled.
+
+    names: of the passengers, where they were asked for. moved: the bus leaves at another hour than it was
+    booked at.
+    """
 
     code: str
     holder: str
@@ -51,6 +55,16 @@ class Ticket(msgspec.Struct, frozen=True):
     price_santim: int
     expires_at_ms: int
     departs_at_ms: int
+    names: tuple[str, ...] = ()
+    moved: bool = False
+
+
+class Nearby(msgspec.Struct, frozen=True):
+    """A town near the origin or the destination (slot) of a way, and how far from it as the crow flies."""
+
+    slot: str
+    town: str
+    km: int
 
 
 class Waiter(msgspec.Struct, frozen=True):

@@ -36,6 +36,7 @@ class Sources:
     writer: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
     modems: Callable[[], Sequence[Any]] = field(default=lambda: ())
     data_dir: Path | None = None
+    remember_s: Callable[[], int] = field(default=lambda: 300)
 
 
 class Metrics:
@@ -112,6 +113,12 @@ class _Snapshots(Collector):
         yield CounterMetricFamily("outpost_turns", "Turns committed.", value=turns)
         memory = sum(worker.get("rss_bytes") or 0 for worker in workers)
         yield GaugeMetricFamily("outpost_workers_resident_bytes", "Memory of all workers.", value=memory)
+
+        yield GaugeMetricFamily(
+            "outpost_search_remembered_seconds",
+            "For how long a search of departures is remembered: 300, or 1800 under pressure.",
+            value=self._sources.remember_s(),
+        )
 
     def _outbound(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily("outpost_outbound_queue", "Messages queued, by lane.", labels=["lane"])

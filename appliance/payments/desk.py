@@ -14,7 +14,7 @@ from appliance.payments.service import PaymentService
 from appliance.payments.words import PhraseWords
 from appliance.store import agents, ledger, payments, receipts, refunds
 from appliance.store import telebirr as orders
-from appliance.store.booking import BookingLook
+from appliance.store.booking_look import BookingLook
 from appliance.store.effects import EffectRefused
 from appliance.store.outbound import QueuedRow
 

@@ -10,7 +10,6 @@ import csv
 import datetime as dt
 import hashlib
 import io
-import math
 import re
 import sys
 import zipfile
@@ -20,7 +19,7 @@ from typing import Final
 
 from appliance.conversation.text import words
 from appliance.conversation.words import Names
-from appliance.store.plan import Plan, PlannedService, PlannedTown, TimetableErrors
+from appliance.store.plan import Plan, PlannedService, PlannedTown, TimetableErrors, great_circle_km
 
 __all__ = ["read_gtfs"]
 
@@ -128,7 +127,7 @@ def _plan(feed: _Feed, path: Path, known: dict[str, list[str]], today: dt.date) 
         if fare is None:
             feed.skip("trips.txt", line, f"trip {trip!r}: no fare for route {route!r}")
             continue
-        km = max(1, round(_km(places[origin], places[destination]) * ROAD))
+        km = max(1, round(great_circle_km(places[origin], places[destination]) * ROAD))
         duration = max(1, end.arrive - end.leave)
         times = [(end.leave, "fixed")]
         if trip in headways:
@@ -331,11 +330,3 @@ def _date(text: str) -> str | None:
 
 def _next_day(date: str) -> str:
     return (dt.date.fromisoformat(date) + dt.timedelta(days=1)).isoformat()
-
-
-def _km(one: PlannedTown, other: PlannedTown) -> float:
-    """Great-circle distance (haversine, radius 6371 km)."""
-    phi, psi = math.radians(one.lat), math.radians(other.lat)
-    half = math.sin((psi - phi) / 2) ** 2
-    half += math.cos(phi) * math.cos(psi) * math.sin(math.radians(other.lon - one.lon) / 2) ** 2
-    return 2 * 6371.0 * math.asin(min(1.0, math.sqrt(half)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.store.assistant import AssistantLook
-from appliance.store.booking import BookingLook
+from appliance.store.booking_look import BookingLook
 from appliance.store.chat import ChatLook
 
 __all__ = ["looks_on", "open_looks"]

@@ -63,7 +63,7 @@ _TRACES: Final = (
     ("session", "sender", "app, state, CAST(body AS TEXT) AS body, updated_at_ms"),
     ("inbound", "sender", "id, channel, text, received_at_ms, state"),
     ("outbound", "recipient", "id, text, lane, state, created_at_ms, sent_at_ms"),
-    ("booking", "holder", "code, state, seats, numbers, price_santim, held_at_ms, paid_at_ms, reason"),
+    ("booking", "holder", "code, names, state, seats, numbers, price_santim, held_at_ms, paid_at_ms, reason"),
     ("waiting", "number", "service_id, date, seats, at_ms"),
     ("question", "asker", "words, answer, asked_ms"),
     ("asking", "asker", "words, answer, asked_ms"),
@@ -170,6 +170,7 @@ def erase(db: sqlite3.Connection, number: str, now_ms: int) -> dict[str, int]:
         name,
         number,
     )
+    run("booking", "UPDATE booking SET names = '' WHERE holder = ? AND names <> ''", name)
     run("inbound_part", "DELETE FROM inbound_part WHERE sender = ?", number)
     run("outbound", "UPDATE outbound SET state = 'cancelled', reason = 'erased' WHERE recipient = ?"
         " AND state = 'queued'", number)  # fmt: skip

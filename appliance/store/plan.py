@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from typing import Protocol
+
 import msgspec
 
-__all__ = ["ALWAYS", "EVERY_DAY", "Plan", "PlannedService", "PlannedTown", "TimetableErrors"]
+__all__ = [
+    "ALWAYS",
+    "EVERY_DAY",
+    "Plan",
+    "PlannedService",
+    "PlannedTown",
+    "TimetableErrors",
+    "great_circle_km",
+]
 
 EVERY_DAY = 0b1111111  # bit 0 is Monday
 ALWAYS = ("0000-00-00", "9999-99-99")
@@ -52,3 +63,20 @@ class Plan(msgspec.Struct, frozen=True):
     services: tuple[PlannedService, ...]
     warnings: tuple[str, ...] = ()
     sample: bool = False
+
+
+class Place(Protocol):
+    """What has a place on the earth, in degrees."""
+
+    @property
+    def lat(self) -> float: ...
+    @property
+    def lon(self) -> float: ...
+
+
+def great_circle_km(one: Place, other: Place) -> float:
+    """Great-circle distance (haversine, radius 6371 km)."""
+    phi, psi = math.radians(one.lat), math.radians(other.lat)
+    half = math.sin((psi - phi) / 2) ** 2
+    half += math.cos(phi) * math.cos(psi) * math.sin(math.radians(other.lon - one.lon) / 2) ** 2
+    return 2 * 6371.0 * math.asin(min(1.0, math.sqrt(half)))

@@ -17,6 +17,7 @@ from appliance.web.access import check_page
 from appliance.web.assistant import AssistantPages
 from appliance.web.client_forms import ClientForms
 from appliance.web.clients import ClientPages
+from appliance.web.departures import DeparturePages
 from appliance.web.exchange import HOT_ROUTES, Answer, Asked, Hot, by_aiohttp
 from appliance.web.forms import Forms
 from appliance.web.health import Health
@@ -153,6 +154,7 @@ class _Site:
                     writer=services.store.writer.snapshot,
                     modems=services.modems,
                     data_dir=services.settings.data_dir,
+                    remember_s=services.remember_s,
                 )
             )
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
@@ -288,6 +290,10 @@ def make_app(services: Services) -> web.Application:
     app.router.add_post(r"/chat/reports/{id:\d{1,18}}", chat.decide)
     app.router.add_get(r"/chat/{id:\d{1,18}}", chat.pair)
     app.router.add_post(r"/chat/{id:\d{1,18}}/end", chat.end)
+    departures = DeparturePages(services, lambda: site.page, _html)
+    app.router.add_get("/departures", departures.all)
+    app.router.add_get(r"/departures/{id:\d{1,18}}", departures.one)
+    app.router.add_get(r"/departures/{id:\d{1,18}}/manifest.csv", departures.csv)
     app.router.add_get("/send", forms.send_form)
     app.router.add_post("/send", forms.send)
     app.router.add_get(r"/modems/{name}", site.modem)

@@ -276,6 +276,7 @@ class Page:
             "modem_views": [_modem_view(modem) for modem in base["modems"]],
             "lanes": _lanes(outbound),
             "routes": _routes(outbound),
+            "remember_s": services.remember_s(),
             "waiting": dispatcher.get("queued") or 0,
             "waiting_ms": dispatcher.get("oldest_ms"),
             "workers": [_worker_view(worker) for worker in dispatcher.get("workers", ())],

@@ -223,6 +223,7 @@ class Services:
     send: queues a message and returns its id; without it the page has no form to send one.
     offer: tells the modems of rows that an op put on the queue. say: a text of the phrase files, by language
     and key. model: the assistant's endpoint, {} when none is configured.
+    remember_s: for how long a search of departures is remembered now.
     gateway: the business side; without it there is no /v1. payments: without it there is no /payments.
     started_ms: when this process began, for the up-time on the page.
     """
@@ -234,6 +235,7 @@ class Services:
     modem_history: Callable[[str], Sequence[HistoryEntry] | None] = field(default=lambda name: None)
     clock_state: Callable[[], ClockState] | None = None
     outbound: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
+    remember_s: Callable[[], int] = field(default=lambda: 300)
     gateway: Gateway | None = None
     payments: PaymentDesk | None = None
     send: Callable[[Outbound], Awaitable[int]] | None = None

@@ -14,6 +14,7 @@ from appliance.apps.booking.codes import find_code, make_code
 from appliance.apps.booking.dialogue import Dialogue, Wish
 from appliance.apps.booking.look import BookingView
 from appliance.apps.booking.money import Receipts
+from appliance.apps.booking.names import names_in
 from appliance.apps.booking.searching import MOST_SEATS
 from appliance.apps.booking.states import State, Step
 from appliance.apps.booking.understand import Request, understand
@@ -41,6 +42,7 @@ class BookingApp:
         self.hold_ms = int(booking.get("hold_minutes", 30)) * 60_000
         self.refund_hours = int(booking.get("refund_hours", 24))
         self.refund_percent = int(booking.get("refund_percent", 80))
+        self.ask_names = bool(booking.get("ask_names", False))
         self.wallets = load_wallets(kit.section("payments").get("wallets") or ())
         payments = kit.section("payments")
         self.agents = frozenset(payments.get("agents") or ())
@@ -106,6 +108,8 @@ class _Talk(Receipts):
             self._refund(request)
         elif request.code and event.sender in self.app.agents and "check" in request.concepts:
             self._check(request)
+        elif self._named(request):
+            pass
         elif "wait" in request.concepts and self._wait():
             pass
         elif self._answer_menu(request):
@@ -147,7 +151,10 @@ class _Talk(Receipts):
         elif self.state is State.SEARCH and not self.data.choices and not request.concepts:
             self._unknown_town(self.event.text)
         elif self.state is State.CONFIRM_BOOKING:
-            self._say("booking.say_yes_no")
+            if self.app.ask_names:
+                self._say("booking.names_count", n=self.data.wish.seats or 1)
+            else:
+                self._say("booking.say_yes_no")
         elif self.state is not State.IDLE and self.data.last:
             if self.data.last_language != self.language.language:
                 self._advance()
@@ -255,7 +262,10 @@ class _Talk(Receipts):
         data = self.data
         new = bool(request.destination or request.moment.days)
         if "yes" in request.concepts and not new and data.trip is not None:
-            self._hold(data.trip)
+            if self.app.ask_names:
+                self._say("booking.names_count", n=data.wish.seats or 1)
+            else:
+                self._hold(data.trip)
             return True
         if "more" in request.concepts and not new and data.trip is not None:
             origin, destination = data.wish.origin[0], data.wish.destination[0]
@@ -269,7 +279,18 @@ class _Talk(Receipts):
             return True
         return False
 
-    def _hold(self, trip: Trip) -> None:
+    def _named(self, request: Request) -> bool:
+        """Hold what is proposed for the passengers whose names the text gives, where names are asked for."""
+        data = self.data
+        if not self.app.ask_names or self.state is not State.CONFIRM_BOOKING or data.trip is None:
+            return False
+        names = names_in(self.event.text, request, self.kit.lexicon, data.wish.seats or 1)
+        if names is None:
+            return False
+        self._hold(data.trip, names)
+        return True
+
+    def _hold(self, trip: Trip, names: tuple[str, ...] = ()) -> None:
         data, event = self.data, self.event
         seats = data.wish.seats or 1
         code = make_code(event.entropy, event.attempt)
@@ -282,6 +303,7 @@ class _Talk(Receipts):
                 args={
                     "service": trip.service, "date": trip.date, "seats": seats, "code": code,
                     "language": self.language.language, "until_ms": until, "fare_santim": trip.fare_santim,
+                    "names": names,
                 },
             )
         )  # fmt: skip

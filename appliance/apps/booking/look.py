@@ -5,14 +5,14 @@ from __future__ import annotations
 import weakref
 from typing import Final, Protocol
 
-from appliance.conversation.travel import PinCheck, Route, Ticket, Town, Trip, Waiter
+from appliance.conversation.travel import Nearby, PinCheck, Route, Ticket, Town, Trip, Waiter
 from appliance.conversation.words import Lexicon, Names
 
 __all__ = ["BookingView", "Towns", "towns_of"]
 
 
 class BookingView(Protocol):
-    """Read-only; `store.booking.BookingLook` is the real one. Times are UTC ms, dates local ISO."""
+    """Read-only; `store.booking_look.BookingLook` is the real one. Times are UTC ms, dates local ISO."""
 
     @property
     def version(self) -> int: ...
@@ -22,6 +22,8 @@ class BookingView(Protocol):
     def route(self, origin: str, destination: str) -> Route | None: ...
 
     def changes(self, origin: str, destination: str) -> list[str]: ...
+
+    def nearby(self, origin: str, destination: str) -> list[Nearby]: ...
 
     def is_sample(self) -> bool: ...
 

@@ -14,12 +14,13 @@ from appliance.conversation.budget import fit_lines, segments
 from appliance.conversation.dates import clock, day_short
 from appliance.conversation.money import money
 from appliance.conversation.text import fold
-from appliance.conversation.travel import Trip
+from appliance.conversation.travel import Nearby, Trip
 
 __all__ = ["MOST_SEATS", "Searching"]
 
 MOST_SEATS: Final = 5  # of one booking
 DAYS_AHEAD: Final = 60  # how early can be booked
+NEARBY_TOLD: Final = 3  # towns near one that has no bus
 NEXT_DAYS: Final = 7  # how far to look for seats when the day asked for has none
 
 
@@ -140,11 +141,33 @@ class Searching(Frame):
     def _no_route(self, origin: str, destination: str) -> None:
         ways = self.look.changes(origin, destination)
         words: dict[str, object] = {"origin": self._town(origin), "destination": self._town(destination)}
+        near = self.look.nearby(origin, destination)[:NEARBY_TOLD]
+        if near:
+            self._offer_nearby(near, ways, words)
+            return
         self.data.wish.destination = []
         if ways:
             self._ask("destination", "booking.change", via=self._town(ways[0]), **words)
         else:
             self._ask("destination", "booking.no_route", **words)
+
+    def _offer_nearby(self, near: list[Nearby], ways: list[str], words: dict[str, object]) -> None:
+        """Towns near one end of the way, to choose from, and where one could change instead."""
+        slot = near[0].slot
+        setattr(self.data.wish, slot, [])
+        self._step(Step.ASKED)
+        self.data.ask, self.data.choices = f"town:{slot}", [town.town for town in near]
+        say, code = self.kit.say, self.language.language
+        head = say(code, "booking.nearby", near=words[slot], **words)
+        lines = [f"{number}) {self._town(town.town)}, {town.km} km" for number, town in enumerate(near, 1)]
+        feet = [say(code, "booking.choose")]
+        if ways:
+            feet.insert(0, say(code, "booking.or_change", via=self._town(ways[0])) + " " + feet[0])
+        for foot in feet:
+            whole, count = fit_lines(head, lines, foot, budget=self._budget)
+            if count == len(lines):
+                break
+        self._reply(whole)
 
     def _day_is_settled(self, origin: str, destination: str) -> bool:
         wish = self.data.wish
@@ -272,4 +295,5 @@ class Searching(Frame):
             return
         self._step(Step.PROPOSED)
         price = money(trip.fare_santim * wish.seats, self.language)
-        self._say("booking.confirm", n=wish.seats, price=price, **words)
+        key = "booking.confirm_names" if self.app.ask_names else "booking.confirm"
+        self._say(key, n=wish.seats, price=price, **words)

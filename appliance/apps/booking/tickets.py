@@ -88,6 +88,8 @@ class Tickets(Searching):
         """A paid ticket goes back only with its code in the text, for what the rules give back."""
         in_time = ticket.departs_at_ms - self.event.now_ms >= self.app.refund_hours * HOUR_MS
         back = ticket.price_santim * self.app.refund_percent // 100 if in_time else 0
+        if ticket.moved:  # it is we who changed what was agreed
+            back = ticket.price_santim
         amount = money(back, self.language)
         wallet = "_wallet" if back and self.look.paid_by(ticket.code) == "telebirr" else ""
         if not sure:
@@ -252,4 +254,5 @@ class Tickets(Searching):
             self._say("booking.check_bad", code=request.code)
         else:
             self.effects.append(Effect(name="booking.use", args={"code": ticket.code}))
-            self._say("booking.check_ok", **self._trip_words(ticket))
+            good = self.kit.say(self.language.language, "booking.check_ok", **self._trip_words(ticket))
+            self._reply("\n".join([good, ", ".join(ticket.names)]) if ticket.names else good)

@@ -22,7 +22,10 @@ def test_transcript_played_again_reads_the_same(
 ) -> None:
     path = FOLDER / f"{name}.txt"
     apps = ["booking", "chat", "assistant"] if name.endswith(("_chat", "_assistant")) else ["booking"]
-    trial = make_trial({**SETTINGS, "conversation": {"apps": apps}})
+    settings = {**SETTINGS, "conversation": {"apps": apps}}
+    if name.endswith("_names"):
+        settings["booking"] = {"hold_minutes": 30, "ask_names": True}
+    trial = make_trial(settings)
     wanted = path.read_text(encoding="utf-8")
     played = "\n".join(play(wanted.splitlines(), trial, people)) + "\n"
     if os.environ.get("UPDATE_TRANSCRIPTS"):

@@ -65,7 +65,7 @@ def test_over_budget_names_the_text_that_grew(folder: Path) -> None:
 
 SLOTS = (
     "origin destination date asked time until price code n left most seats days km hours via choices alias"
-    " url account"
+    " url account near new_time"
 ).split()
 
 

@@ -18,7 +18,7 @@ from appliance.payments.telebirr.signing import Signer, Verifier
 from appliance.payments.telebirr.way import TelebirrWay
 from appliance.payments.words import PhraseWords
 from appliance.store import effects, ledger
-from appliance.store.booking import BookingLook
+from appliance.store.booking_look import BookingLook
 from appliance.store.effects import EffectContext
 from appliance.store.outbound import QueuedRow
 from appliance.store.store import Store

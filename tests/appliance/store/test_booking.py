@@ -9,14 +9,10 @@ from typing import Any
 import pytest
 
 from appliance.store import effects
-from appliance.store.booking import (
-    BookingLook,
-    cancel_departure,
-    close_expired,
-    find_ticket,
-    sold_tickets,
-)
+from appliance.store.booking import close_expired, find_ticket
+from appliance.store.booking_look import BookingLook
 from appliance.store.database import known_migrations
+from appliance.store.departures import cancel_departure, sold_tickets
 from appliance.store.effects import EffectContext, EffectRefused
 from appliance.store.timetable import SAMPLE_FOLDER, TimetableErrors, import_folder, import_sample
 
@@ -318,3 +314,57 @@ def hold_cancelled(db: sqlite3.Connection) -> None:
 
 def test_cancel_of_a_departure_that_is_not_there_says_so(db: sqlite3.Connection) -> None:
     assert cancel_departure(db, DATE, "Addis Ababa", "Hawassa", 331, {}, NOW) == (False, [])
+
+
+def test_look_remembers_a_search_until_its_seats_change(db: sqlite3.Connection) -> None:
+    look = BookingLook(db)
+    way = ("Addis Ababa", "Hawassa", DATE)
+
+    def left() -> tuple[int, int]:
+        before = look.remembered
+        return look.trips(*way, NOW)[0].left, look.remembered - before
+
+    assert (left(), left()) == ((4, 0), (4, 1))
+    db.execute("UPDATE person SET language = 'en'")  # what has nothing to do with it
+    hold(db, "AAAAA3", 1, ABEBE)
+    assert (left(), left()) == ((3, 0), (3, 1))
+    do(db, "booking.release")
+    assert left() == (4, 0)
+    # Another way, or the same on another day, is not looked for again because of it.
+    look.trips("Hawassa", "Addis Ababa", DATE, NOW)
+    hold(db, "AAAAA4", 1, SARA)
+    before = look.remembered
+    look.trips("Hawassa", "Addis Ababa", DATE, NOW)
+    assert look.remembered == before + 1
+
+
+def test_look_forgets_a_search_when_a_hold_in_it_runs_out(db: sqlite3.Connection) -> None:
+    look = BookingLook(db)
+    hold(db, "AAAAA3", 3, ABEBE)
+    way = ("Addis Ababa", "Hawassa", DATE)
+    assert look.trips(*way, NOW)[0].left == 1
+    assert look.trips(*way, NOW + HALF_HOUR - 1)[0].left == 1
+    assert look.trips(*way, NOW + HALF_HOUR)[0].left == 4
+
+
+def test_look_forgets_all_searches_when_a_timetable_comes(db: sqlite3.Connection, tmp_path: Path) -> None:
+    look = BookingLook(db)
+    way = ("Addis Ababa", "Hawassa", DATE)
+    count = len(look.trips(*way, NOW))
+    (tmp_path / "towns.csv").write_bytes((SAMPLE_FOLDER / "towns.csv").read_bytes())
+    (tmp_path / "routes.csv").write_text(
+        "origin,destination,km,typical_duration_min,fare_etb,departures\n"
+        "Addis Ababa,Hawassa,275,315,445,09:00\n"
+    )
+    import_folder(db, tmp_path, now_ms=NOW, seats_per_bus=4, timezone_minutes=180)
+    assert look.version  # as each turn begins
+    assert (count, [trip.minute for trip in look.trips(*way, NOW)]) == (7, [540])
+
+
+def test_look_nearby_tells_towns_with_a_bus_the_nearest_first(db: sqlite3.Connection) -> None:
+    look = BookingLook(db)
+    (near,) = look.nearby("Addis Ababa", "Goba")[:1]
+    assert (near.slot, near.town, near.km) == ("destination", "Bale Robe", 12)
+    # From a town without a way there: where one could get on instead.
+    assert {each.slot for each in look.nearby("Goba", "Addis Ababa")} == {"origin"}
+    assert look.nearby("Moyale", "Assosa") == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.store.booking import BookingLook
+from appliance.store.booking_look import BookingLook
 from appliance.store.database import known_migrations
 from appliance.store.gtfs import read_gtfs
 from appliance.store.timetable import (
