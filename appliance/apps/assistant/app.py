@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from appliance.apps.assistant.checking import NotUsable, checked
-from appliance.apps.assistant.prompt import CONTEXT, estimate, prompt_for
+from appliance.apps.assistant.prompt import CONTEXT, TEXT_CHARS, estimate, prompt_for
 from appliance.apps.assistant.states import State, Step, move
 from appliance.conversation.asking import Asked, Fact, Known
 from appliance.conversation.budget import segments, tidy
@@ -75,7 +75,8 @@ class _Talk:
     def __init__(self, app: AssistantApp, session: Session, event: Event, look: AssistantView) -> None:
         self.app, self.kit, self.session, self.event, self.look = app, app.kit, session, event, look
         self.rest = str(session.data.get("rest", ""))
-        self.since_ms = int(session.data.get("since_ms", event.now_ms))
+        # What was said here, and only here: chats with strangers and bookings are nobody's context.
+        self.talk: list[tuple[str, str]] = [(who, said) for who, said in session.data.get("talk", ())]
         self.effects: list[Effect] = []
 
     def run(self) -> Turn:
@@ -88,8 +89,6 @@ class _Talk:
         named = bool(heard) and "ask" in lexicon.get(heard[0], {})
         if named:
             heard = heard[1:]
-        if event.kind == "open" or named:
-            self.since_ms = event.now_ms  # what was said elsewhere meanwhile is not this conversation's
         if event.kind == "open" or not heard or "greet" in whole or heard == ["help"]:
             return self._answer(self._say("assistant.open"))
         if "more" in whole:
@@ -105,9 +104,11 @@ class _Talk:
         language = self.session.language
         found = self.look.best(heard, language)
         if found is not None and found[1]:
+            self._remember("<", self.event.text)
             return self._answer(found[0])
         # A refused effect says that the day's tokens are used up.
         if self.app.model.get("on") and self.event.kind != "effect" and self._think(heard):
+            self._remember("<", self.event.text)
             return self._done([], Step.THOUGHT)
         return self._done([self._own(heard, self.event.text, language)], Step.ANSWERED)
 
@@ -124,8 +125,7 @@ class _Talk:
     def _think(self, heard: list[str]) -> bool:
         """Have the model asked. False when there is nothing it could answer from."""
         session, event, model = self.session, self.event, self.app.model
-        before = [entry for entry in session.history if entry[1] >= self.since_ms]
-        asked = [text for direction, _, text in before if direction == "<"]
+        asked = [text for direction, text in self.talk if direction == "<"]
         topic = [*words(asked[-1]), *heard] if asked and len(heard) <= SHORT_QUESTION else heard
         facts = self.look.facts(topic, session.language)
         if not facts:
@@ -133,7 +133,7 @@ class _Talk:
         language = self.kit.phrases.of(session.language)
         prompt = prompt_for(
             event.text[:QUESTION_CHARS],
-            before[-CONTEXT:],
+            self.talk,
             facts,
             self.look.known(session.sender),
             self.kit,
@@ -201,10 +201,15 @@ class _Talk:
     def _say(self, key: str) -> str:
         return self.kit.say(self.session.language, key)
 
+    def _remember(self, direction: str, text: str) -> None:
+        self.talk = [*self.talk, (direction, text[:TEXT_CHARS])][-CONTEXT:]
+
     def _done(self, said: list[str], step: Step) -> Turn:
         state = move(self.session.state, step)
-        data: dict[str, Any] = {} if state is State.IDLE else {"since_ms": self.since_ms}
-        if self.rest:
+        for text in said:
+            self._remember(">", text)
+        data: dict[str, Any] = {} if state is State.IDLE else {"talk": self.talk}
+        if self.rest and state is not State.IDLE:
             data["rest"] = self.rest
         kept = msgspec.structs.replace(self.session, state=str(state), data=data, wake_at_ms=None)
         replies = [Reply(text=text) for text in said]

@@ -20,7 +20,8 @@ from appliance.conversation.text import fold, is_ethiopic, words
 __all__ = ["NotUsable", "checked"]
 
 MOST_CHARS: Final = 900  # six SMS in Latin letters, told two at a time; the rest is dropped
-GROUNDED: Final = 0.6  # share of the answer's words that the facts or the question have
+GROUNDED: Final = 0.6  # share of the answer's words that the facts or the question have ...
+CARRIED: Final = 0.5  # ... and the facts alone: an echo of the question is no answer
 LEAST_KEYS: Final = 2  # "Yes." cannot be held against anything
 RULE_WORDS: Final = 6  # words of the rules in a row that make a repetition
 _THINKING: Final = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)  # some models think aloud
@@ -61,8 +62,10 @@ def checked(text: str, facts: Sequence[Fact], question: str, language: str, scri
     said = keys(words(text))
     if len(said) < LEAST_KEYS:
         raise NotUsable("it says too little to be checked")
+    carried = share_known(said, keys(words(known)))
     share = share_known(said, keys(words(f"{known} {question}")))
-    if share < GROUNDED:
+    if carried < CARRIED or share < GROUNDED:
+        share = min(share, carried)
         raise NotUsable(f"only {share:.0%} of its words come from the knowledge")
     return text
 

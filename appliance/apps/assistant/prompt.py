@@ -14,7 +14,7 @@ from appliance.conversation.asking import Fact, Known
 from appliance.conversation.kit import Kit
 from appliance.conversation.text import fold
 
-__all__ = ["CONTEXT", "INSTRUCTIONS", "UNKNOWN", "estimate", "hide", "prompt_for"]
+__all__ = ["CONTEXT", "INSTRUCTIONS", "TEXT_CHARS", "UNKNOWN", "estimate", "hide", "prompt_for"]
 
 CONTEXT: Final = 5  # last texts that go along
 TEXT_CHARS: Final = 200  # of each
@@ -65,7 +65,7 @@ def _without_names(text: str, names: Iterable[str]) -> str:
 
 def prompt_for(
     question: str,
-    history: Sequence[tuple[str, int, str]],
+    talk: Sequence[tuple[str, str]],
     facts: Sequence[Fact],
     known: Known,
     kit: Kit,
@@ -73,13 +73,13 @@ def prompt_for(
     language: str,
     chars: int,
 ) -> list[tuple[str, str]]:
-    """(role, text) in order: the rules with the facts, the last texts, the question. history: as a session
-    keeps it, only what was said to the assistant."""
+    """(role, text) in order: the rules with the facts, the last texts, the question. talk: what was said to
+    the assistant and by it, as direction "<" or ">" and text."""
     told = "\n".join(f"Q: {fact.question}\nA: {fact.answer}" for fact in facts)
     name = kit.phrases.of(language).name
     rules = INSTRUCTIONS.format(language=name, chars=chars)
     messages = [("system", f"{rules}\n<facts>\n{told}\n</facts>")]
-    for direction, _, text in history[-CONTEXT:]:
+    for direction, text in talk[-CONTEXT:]:
         messages.append(("user" if direction == "<" else "assistant", hide(text, known, kit)))
     return [*messages, ("user", hide(question, known, kit))]
 
