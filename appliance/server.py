@@ -49,6 +49,7 @@ from appliance.payments.way import Way
 from appliance.payments.words import PhraseWords
 from appliance.pressure import Pressure
 from appliance.store import knowledge, spend, timetable
+from appliance.store.cache import DiskBackedCache
 from appliance.store.store import Store
 from appliance.timekeeper import Timekeeper
 from appliance.web.app import make_app
@@ -167,7 +168,9 @@ class Appliance:
             allow_private=config.gateway.webhooks_private,
         )
         await self.webhooks.start()
-        self.asking = AskService(store, config.assistant, self.clock_ms, timezone_minutes=zone)
+        cache = DiskBackedCache(config.data_path / "cache")
+        undo.callback(cache.close)
+        self.asking = AskService(store, config.assistant, self.clock_ms, timezone_minutes=zone, answers=cache)
         await self.asking.start()
         undo.push_async_callback(self.asking.stop)
         digest = ChatDigest(store, config.chat, self.clock_ms, self.outbound.offer)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from appliance import faults
 from appliance.llm.endpoint import Endpoint
 from appliance.llm.wire import Answer, Failure
 from appliance.store import asking
 from appliance.store.asking import Open, Settled
+from appliance.store.cache import Cache
 from appliance.store.errors import StoreClosed, StoreError
 from appliance.talk_settings import Assistant
 
@@ -34,10 +38,15 @@ MOST_TRIES: Final = 3  # requests for one question, those of killed processes am
 TELLING_S: Final = 1.0  # of the deadline, left for the turn that tells
 KEEP_MS: Final = 30 * 86_400_000  # questions that were told are kept so long, for the page and for disputes
 TIDY_EVERY_S: Final = 3600.0
+ANSWER_TTL_S: Final = 86_400.0
 
 
 class AskService:
-    """Asks until stopped. endpoint None: none is configured; what was recorded before is given up at once."""
+    """Asks until stopped. endpoint None: none is configured; what was recorded before is given up at once.
+
+    answers: what the same prompt got before costs neither time nor money. A prompt holds the facts it was
+    made of, and neither names nor numbers, so its answer is as good for the next one who asks so.
+    """
 
     def __init__(
         self,
@@ -47,12 +56,14 @@ class AskService:
         *,
         timezone_minutes: int = 180,
         clock: Callable[[], float] = time.monotonic,
+        answers: Cache | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._clock_ms = clock_ms
         self._clock = clock
         self._zone = timezone_minutes
+        self._answers = answers
         self.endpoint: Endpoint | None = None
         if settings.endpoint:
             self.endpoint = Endpoint(settings, settings.key(), clock=clock)
@@ -143,7 +154,8 @@ class AskService:
         until = self._clock() + left_s
         tries, tokens_in, tokens_out = 0, 0, 0
         reason = ""
-        said = ""
+        key = f"answer:{self._settings.model}:{_digest(row.prompt)}"
+        said = "" if self._answers is None else str(self._answers.get(key) or "")
         while not said:
             if tries + row.tries >= MOST_TRIES or not await endpoint.admitted(until):
                 breaker = endpoint.breaker
@@ -161,6 +173,8 @@ class AskService:
                 estimated = len(answer.text.encode()) // 3
                 tokens_out += estimated if answer.tokens_out is None else answer.tokens_out
                 said = answer.text
+                if self._answers is not None:
+                    self._answers.set(key, said, ttl_s=ANSWER_TTL_S)
             else:
                 reason = answer.reason
                 if answer.kind != "busy":
@@ -188,4 +202,10 @@ class AskService:
         now = self._clock()
         if now - self._tidied >= TIDY_EVERY_S:
             self._tidied = now
+            if self._answers is not None:
+                self._answers.cull()
             await self._store.writer.run(asking.forget_told, self._clock_ms() - KEEP_MS)
+
+
+def _digest(prompt: Sequence[tuple[str, str]]) -> str:
+    return hashlib.blake2b(orjson.dumps(prompt), digest_size=16).hexdigest()

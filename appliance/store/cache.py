@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
 import sqlite3
 import time
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 MAX_VALUE_OCTETS: Final = 65536
 DISK_OCTETS: Final = 16 * 1024 * 1024
 LOCK_WAIT_S: Final = 0.05  # beyond it the cache is slower than what it caches
+REST_S: Final = 5.0  # after trouble the disk is left alone: fifty milliseconds now, and no more at each look
 # What a foreign, damaged, locked or vanished directory raises. diskcache.Timeout is an Exception of its own.
 BROKEN: Final = (sqlite3.DatabaseError, OSError, ValueError, TypeError, KeyError, diskcache.Timeout)
 
@@ -42,6 +44,10 @@ class Cache(Protocol):
     def delete(self, key: str) -> None: ...
 
     def clear(self) -> None: ...
+
+    def cull(self) -> None:
+        """Remove what has expired; for a timer, since gets and sets do no housekeeping."""
+        ...
 
 
 class OrjsonDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
@@ -102,6 +108,12 @@ class MemoryCache:
     def clear(self) -> None:
         self._kept.clear()
 
+    def cull(self) -> None:
+        now = self._clock()
+        gone = [key for key, (_, until) in self._kept.items() if until is not None and now >= until]
+        for key in gone:
+            del self._kept[key]
+
 
 class DiskBackedCache:
     """MemoryCache over diskcache. Only the main process opens it; any trouble is a miss and a fresh start."""
@@ -118,7 +130,9 @@ class DiskBackedCache:
         self.rebuilds = 0  # how often the directory had to be thrown away
         self.timeouts = 0  # how often it was locked
         self._front = MemoryCache(entries, clock=clock)
+        self._clock = clock
         self._wall = wall
+        self._rest_until = -math.inf
         self._disk: diskcache.Cache | None = None
 
     def get(self, key: str) -> Any | None:
@@ -126,12 +140,13 @@ class DiskBackedCache:
         if value is not None:
             return value
         found = self._guarded(lambda disk: disk.get(key))
-        # [value, expiry in wall seconds or None]: the expiry is ours, so that the front can keep it too.
-        if not (isinstance(found, list) and len(found) == 2):
+        # [value, expiry in wall seconds, time to live; None: for ever]: so that the front can keep it too,
+        # and a clock that was set back makes nothing live longer.
+        if not (isinstance(found, list) and len(found) == 3):
             return None
-        value, until = found
+        value, until, ttl_s = found
         left = None if until is None else until - self._wall()
-        if left is not None and left <= 0:
+        if left is not None and not 0 < left <= ttl_s:
             return None
         self._front.set(key, value, ttl_s=left)
         return value
@@ -140,7 +155,7 @@ class DiskBackedCache:
         orjson.dumps(value)  # a value that is no JSON is the caller's mistake, told at once
         self._front.set(key, value, ttl_s=ttl_s)
         until = None if ttl_s is None else self._wall() + ttl_s
-        self._guarded(lambda disk: disk.set(key, [value, until], expire=ttl_s))
+        self._guarded(lambda disk: disk.set(key, [value, until, ttl_s], expire=ttl_s))
 
     def delete(self, key: str) -> None:
         self._front.delete(key)
@@ -151,7 +166,7 @@ class DiskBackedCache:
         self._guarded(lambda disk: disk.clear())
 
     def cull(self) -> None:
-        """Remove what has expired; for a timer, since gets and sets do no housekeeping."""
+        self._front.cull()
         self._guarded(lambda disk: disk.expire())
         self._guarded(lambda disk: disk.cull())
 
@@ -162,18 +177,31 @@ class DiskBackedCache:
                 disk.close()
 
     def _guarded(self, use: Callable[[diskcache.Cache], Any]) -> Any:
-        """Use the disk part; locked is a miss, anything else throws the directory away."""
+        """Use the disk part; locked is a miss, anything else throws the directory away and begins anew.
+
+        Where that does not help (no room, a disk that only reads) the dict in front has to do for a while.
+        """
+        if self._clock() < self._rest_until:
+            return None
         try:
             return use(self._opened())
         except diskcache.Timeout:
-            self.timeouts += 1
+            self._locked()
         except BROKEN as error:
             if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                self.timeouts += 1
+                self._locked()
                 return None
             logger.warning("the cache in %s is thrown away: %s", self.directory, error)
             self._throw_away()
+            try:
+                return use(self._opened())
+            except (*BROKEN, diskcache.Timeout):
+                self._rest_until = self._clock() + REST_S
         return None
+
+    def _locked(self) -> None:
+        self.timeouts += 1
+        self._rest_until = self._clock() + REST_S
 
     def _opened(self) -> diskcache.Cache:
         if self._disk is not None and (self.directory / "cache.db").exists():
@@ -185,6 +213,10 @@ class DiskBackedCache:
             str(self.directory),
             disk=OrjsonDisk,
             timeout=LOCK_WAIT_S,
+            # No WAL: its -shm file is memory that all share, and whoever truncates it kills us by SIGBUS. No
+            # sync either: after a power cut an empty cache is as good.
+            sqlite_journal_mode="memory",
+            sqlite_synchronous=0,
             sqlite_mmap_size=0,
             sqlite_cache_size=512,
             size_limit=DISK_OCTETS,

@@ -15,6 +15,7 @@ from appliance.llm.service import AskService
 from appliance.message import Inbound
 from appliance.outbound.breaker import BreakerState
 from appliance.store import asking
+from appliance.store.cache import Cache, DiskBackedCache
 from appliance.store.effects import EffectContext, EffectRefused
 from appliance.store.store import Store
 from appliance.talk_settings import Assistant
@@ -53,9 +54,9 @@ class Desk:
         self.heard: asyncio.Queue[Inbound] = asyncio.Queue()
         store.on_accepted = lambda number, inbound: self.heard.put_nowait(inbound)
 
-    async def serve(self, **settings: Any) -> AskService:
+    async def serve(self, answers: Cache | None = None, **settings: Any) -> AskService:
         endpoint = {"endpoint": self.model.url, "model": "m", "timeout_s": 15.0, **settings}
-        service = AskService(self.store, Assistant(**endpoint), lambda: self.now_ms)
+        service = AskService(self.store, Assistant(**endpoint), lambda: self.now_ms, answers=answers)
         await service.start()
         self.services.append(service)
         return service
@@ -270,3 +271,25 @@ async def test_settling_twice_counts_and_tells_once(desk: Desk) -> None:
 async def test_key_is_in_no_snapshot(desk: Desk) -> None:
     service = await desk.serve(api_key="sk-very-secret")
     assert "sk-very-secret" not in repr(service.snapshot()) and service.snapshot()["has_key"]
+
+
+async def test_question_asked_before_is_answered_from_the_cache_and_costs_nothing(
+    desk: Desk, tmp_path: Path
+) -> None:
+    cache = DiskBackedCache(tmp_path / "cache")
+    await desk.serve(cache)
+    await desk.store.writer.run(think)
+    await desk.settled()
+    await desk.services.pop().stop()
+    again = DiskBackedCache(tmp_path / "cache")  # it outlives the process
+    await desk.serve(again)
+    number = await desk.store.writer.run(lambda db: think(db, "+251911000777"))
+    await desk.settled()
+    assert await desk.row(number) == ("answered", "Pay at any agent of the bus company.", "", 0)
+    (tmp_path / "cache" / "cache.db").write_bytes(b"no database")
+    again.clear()
+    number = await desk.store.writer.run(lambda db: think(db, "+251911000778"))
+    await desk.settled()
+    assert await desk.row(number) == ("answered", "Pay at any agent of the bus company.", "", 1)
+    cache.close()
+    again.close()
