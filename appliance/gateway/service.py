@@ -28,6 +28,7 @@ from appliance.gateway.ussd import Dial
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.store import gateway as ops
 from appliance.store import prices as price_ops
+from appliance.store.enqueue import enqueue
 from appliance.store.gateway import Answer, Client, KeyRow, NewMessage, Placed, Refused
 from appliance.store.outbound import QueuedRow
 from firmware_bridge.pdu import Segments, segment
@@ -396,7 +397,7 @@ class Gateway:
             self._running.add(running)
         try:
             result = await self.store.writer.run(
-                ops.enqueue, client.id, messages, self.clock_ms(), key, digest, render, also
+                enqueue, client.id, messages, self.clock_ms(), key, digest, render, also
             )
         finally:
             if key:

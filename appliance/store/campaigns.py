@@ -15,6 +15,7 @@ import msgspec
 from appliance.store import gateway, webhooks
 from appliance.store.audit import audit
 from appliance.store.bulk import chunks
+from appliance.store.enqueue import enqueue
 from appliance.store.gateway import Client, NewMessage, Placed
 from appliance.store.people import opted_out_among
 from appliance.store.prices import prices_of
@@ -298,7 +299,7 @@ def commit_slice(db: sqlite3.Connection, part: Slice, now_ms: int) -> SliceDone:
             (placed.outbound_id, part.campaign_id),
         )
 
-    results = gateway.enqueue(db, client_id, taken, now_ms, "", b"", _no_answer, also)
+    results = enqueue(db, client_id, taken, now_ms, "", b"", _no_answer, also)
     assert not isinstance(results, gateway.Answer)  # no key was given
     placed = [each for each in results if isinstance(each, Placed)]  # all: the credit was looked at above
     db.execute(

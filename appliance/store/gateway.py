@@ -7,17 +7,13 @@ statement that moves the message; nothing here adds or subtracts a balance. Time
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from appliance.message import Lane, Outbound
-from appliance.store import outbound as outbound_ops
-from appliance.store import prices as price_ops
-from appliance.store import webhooks
+from appliance.message import Lane
 from appliance.store.audit import audit
-from appliance.store.outbound import QueuedRow, QueueKey
+from appliance.store.outbound import QueuedRow
 
 __all__ = [
     "ANSWERS_KEPT_MS",
@@ -38,7 +34,6 @@ __all__ = [
     "clients",
     "delete_template",
     "drop_old_answers",
-    "enqueue",
     "find_key",
     "get_template",
     "keep_answer",
@@ -312,51 +307,6 @@ def stored_answer(db: sqlite3.Connection, client_id: int, key: str) -> Answer | 
     return None if row is None else Answer(request_hash=row[0], status=row[1], body=row[2])
 
 
-def enqueue(
-    db: sqlite3.Connection,
-    client_id: int,
-    messages: Sequence[NewMessage],
-    now_ms: int,
-    key: str,
-    request_hash: bytes,
-    render: Callable[[Sequence[Placed | Refused]], tuple[int, bytes]],
-    also: Callable[[sqlite3.Connection, Placed], None] | None = None,
-) -> Answer | list[Placed | Refused]:
-    """Take a request's messages, charge them and keep the answer, all in the caller's transaction.
-
-    render(results) -> (status, body): the answer to keep with `key`. Returns an Answer instead when the
-    key was used before, and then nothing else is done. `key` "" keeps no answer (Kannel's interface).
-    also(db, placed): what else belongs into this transaction for each message taken.
-    """
-    if key and (known := stored_answer(db, client_id, key)) is not None:
-        return known
-    state, balance, low_mark = db.execute(
-        "SELECT state, balance, low_mark FROM client WHERE id = ?", (client_id,)
-    ).fetchone()
-    before = balance
-    results: list[Placed | Refused] = []
-    prices = price_ops.prices_of(db, [message.recipient for message in messages], now_ms)
-    for message, price in zip(messages, prices, strict=True):
-        units = price * message.segments
-        if state != "active":
-            results.append(Refused(reason="suspended"))
-        elif units > balance:
-            results.append(Refused(reason="credit", needed=units))
-        else:
-            balance -= units
-            placed = _place(db, client_id, message, units, now_ms)
-            results.append(placed)
-            if also is not None:
-                also(db, placed)
-    if balance < low_mark <= before:
-        data = {"balance": balance, "low_mark": low_mark}
-        webhooks.emit(db, client_id, "credits.low", data, "credits", now_ms)
-    if key and any(isinstance(result, Placed) for result in results):
-        # A request of which nothing was taken may be sent again, with more credit, under the same key.
-        keep_answer(db, client_id, key, request_hash, *render(results), now_ms)
-    return results
-
-
 def keep_answer(
     db: sqlite3.Connection,
     client_id: int,
@@ -372,31 +322,6 @@ def keep_answer(
         " VALUES (?, ?, ?, ?, ?, ?)",
         (client_id, key, request_hash, status, body, now_ms),
     )
-
-
-def _place(db: sqlite3.Connection, client_id: int, message: NewMessage, units: int, now_ms: int) -> Placed:
-    outbound_id = outbound_ops.insert(
-        db,
-        Outbound(
-            recipient=message.recipient,
-            text=message.text,
-            lane=message.lane,
-            client_id=client_id,
-            route=message.route,
-            not_before_ms=message.not_before_ms,
-            expires_at_ms=message.expires_at_ms,
-        ),
-        now_ms,
-    )
-    db.execute(
-        "INSERT INTO client_message (outbound_id, client_id, reference, encoding, segments, units)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (outbound_id, client_id, message.reference, message.encoding, message.segments, units),
-    )
-    if message.why:
-        outbound_ops.trace(db, outbound_id, now_ms, "routed", "router", message.why)
-    key = QueueKey(message.route, message.lane, client_id)
-    return Placed(outbound_id=outbound_id, units=units, row=QueuedRow(outbound_id, message.recipient, key))
 
 
 def drop_old_answers(db: sqlite3.Connection, now_ms: int, limit: int = 5_000) -> int:
