@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from appliance.apps.booking.codes import make_code
 from appliance.apps.booking.look import towns_of
 from appliance.apps.booking.understand import understand
 from appliance.trial import AGENT, Trial, read_time
@@ -108,3 +109,18 @@ def test_every_route_is_understood_in_every_frame(language: str, box: Trial) -> 
                 wrong.append(f"{text!r}: {got}")
     assert total >= 400
     assert len(wrong) <= 0.005 * total, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize(
+    "words", ["PAY {} 2580", "CHECK {}", "REFUND {} 2580", "please cancel my ticket {} now"]
+)
+def test_every_code_is_read_whatever_its_letters_and_digits_look_like(words: str, box: Trial) -> None:
+    """Seed 30000 of the torture bench: an agent's PAY 9D7X6U was answered as if it had no code."""
+    lexicon = box.shell.kit.lexicon
+    names = towns_of(box.looks["booking"], lexicon).names
+    codes = {"9D7X6U", "C4W9F5", "5C3C6H", *(make_code(entropy, 0) for entropy in range(500))}
+    read = {
+        code: understand(words.format(code), lexicon, names, dt.date(2026, 11, 22), "gregorian").code
+        for code in codes
+    }
+    assert {code: found for code, found in read.items() if found != code} == {}
