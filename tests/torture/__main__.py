@@ -135,7 +135,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="rounds side by side")
     parser.add_argument(
-        "--senders", type=int, default=24, help="in each round, besides a client of 12 messages"
+        "--senders", type=int, default=18, help="in each round, besides a client of 12 messages"
     )
     parser.add_argument("--kinds", help="only these kinds of faults, ',' between")
     parser.add_argument("--short", action="store_true", help="each kind of fault once: under a minute")

@@ -63,9 +63,12 @@ MODEM: Final = (
     "brown-out", "answer lost", "refused", "deliveries", "reports",
 )  # fmt: skip
 KINDS: Final = KILLS + DISK + CLOCK + OUTSIDE + MODEM
-# What takes its time to heal is drawn seldom: an answer is awaited for a minute before it is given up, and a
-# campaign that found the disk nearly full looks again after half a minute.
-SLOW: Final = frozenset({"modem hangs", "modem resets", "brown-out", "answer lost", "refused", "filled disk"})
+# What takes its time to heal is drawn seldom: an answer is awaited for a minute before it is given up, a full
+# SIM may be found by the sweep of every two minutes, a campaign that found the disk nearly full looks again
+# after half a minute.
+SLOW: Final = frozenset(
+    {"modem hangs", "modem resets", "brown-out", "answer lost", "refused", "storage full", "filled disk"}
+)
 _WEIGHTS: Final = [0.25 if kind in SLOW else 4.0 for kind in KINDS]
 
 

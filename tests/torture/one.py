@@ -133,9 +133,7 @@ class Round:
         self._lap("storm")
         outcome.wrong += await self._settle()
         self._lap("settle")
-        await (
-            box.answers()
-        )  # a fault point may have killed it just now, and a start cannot be stopped politely
+        await box.answers()  # a fault point may have killed it just now; a start is not ended politely
         stop_s = await box.stop()
         if stop_s > 3.0 or box.codes[-1] != 0:
             outcome.wrong.append(f"stopped after {stop_s:.1f} s with exit code {box.codes[-1]}")
