@@ -15,12 +15,13 @@ from typing import Any, Final, cast
 from appliance import faults
 from appliance.dispatcher.backlog import Backlog
 from appliance.dispatcher.callers import COMMIT_PATIENCE_S, Callers, Conversed
+from appliance.dispatcher.door import Door
 from appliance.dispatcher.framing import Job, Results, ToWorker
 from appliance.dispatcher.mailboxes import WINDOW, Mailboxes, Pending
 from appliance.dispatcher.pool import Link, LinkState, Pool, PoolSettings
 from appliance.dispatcher.settling import STRIKES, Settler
 from appliance.message import Inbound, InboundState
-from appliance.store import guards, sessions
+from appliance.store import aside, guards, sessions
 from appliance.store.errors import StoreError, StoreUnavailable
 from appliance.store.inbound import Accepted
 from appliance.store.outbound import QueuedRow
@@ -106,6 +107,7 @@ class Dispatcher:
         )
         self._tokens = itertools.count(1)
         self._secret = os.urandom(32)
+        self._door = Door(self._boxes)
         self._callers = Callers(store, self._boxes, clock_ms)
         self._backlog = Backlog(store, self._boxes, self._pump_soon)
         self._settler = Settler(
@@ -126,6 +128,7 @@ class Dispatcher:
         self._newest = 0  # the id that was accepted last
         self._marks: deque[tuple[int, float]] = deque(maxlen=MARKS)  # ids accepted by then, second by second
         self._waits_s = 0.0
+        self._aside = 0
         self._pumping = False
         self._watching = False
         self._stopping = False
@@ -149,6 +152,7 @@ class Dispatcher:
         if not self._started or self._stopping:
             return
         self._stopping = self._settler.stopping = True
+        self._door.let_in(all_of_them=True)
         self._store.on_accepted = None
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -220,7 +224,7 @@ class Dispatcher:
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        draft = self._draft(inbound, now)
+        draft = self._draft(inbound, now) if self._door.open_for(1) else None
         if draft is None:
             return (await self.converse_many((inbound,), timeout_s))[0]
         self._pump_soon()
@@ -240,7 +244,11 @@ class Dispatcher:
     async def converse_many(self, messages: Sequence[Inbound], timeout_s: float) -> list[Conversed]:
         """`converse` for each; a key repeated inside the list is a duplicate of the first."""
         loop = asyncio.get_running_loop()
+        begun = loop.time()
+        if not self._stopping and not self._door.open_for(len(messages)):
+            await self._door.stand(len(messages), timeout_s)
         now = loop.time()
+        timeout_s = max(0.0, timeout_s - (now - begun))
         drafts = [self._draft(message, now) for message in messages]
         self._pump_soon()
         timer = loop.call_later(timeout_s, self._time_up, drafts)
@@ -312,6 +320,8 @@ class Dispatcher:
         if self._stopping:
             return
         boxes = self._boxes
+        if self._door:
+            self._door.let_in()
         for group in self._groups:
             self._give_out(group)
         if boxes.wants_scan:
@@ -504,6 +514,7 @@ class Dispatcher:
         if full:
             await self._store.hand_over_overdue_parts(self._clock_ms())
             await self._backlog.restore_lost()
+            self._aside = await self._store.reader.run(aside.count)
             if now - self._busy_at_s > SHRINK_AFTER_S:
                 self._pool.shrink()
 
@@ -544,6 +555,7 @@ class Dispatcher:
             "waits_s": round(self._waits_s, 1),
             "handled": self._settler.handled,
             "set_aside": self._settler.set_aside,
+            "aside": self._aside,
             "turns_per_s": round(self._rate, 1),
             "turn_ms": round(1000 * self._turn_s, 3),
             "alarm": self._pool.alarm,

@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 from appliance.observe.counts import Counts
 from appliance.store.errors import StoreError, StoreOverloaded
 from appliance.web.access import check_page
+from appliance.web.aside import AsidePages
 from appliance.web.assistant import AssistantPages
 from appliance.web.client_forms import ClientForms
 from appliance.web.clients import ClientPages
@@ -276,6 +277,9 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/", site.front)
     app.router.add_get("/events", site.events, allow_head=False)
     app.router.add_get(r"/messages/{kind:in|out}/{id:\d{1,18}}", site.life)
+    aside = AsidePages(services, lambda: site.page, _html)
+    app.router.add_get("/aside", aside.all)
+    app.router.add_post(r"/messages/in/{id:\d{1,18}}/again", aside.again)
     forms = Forms(services, lambda: site.page, _html)
     app.router.add_get("/questions", forms.questions)
     app.router.add_post(r"/questions/{id:\d{1,18}}", forms.answer)

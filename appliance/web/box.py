@@ -228,6 +228,15 @@ def _worker_faults(dispatcher: Mapping[str, Any]) -> Iterator[Finding]:
             "No worker is ready: messages are kept, nobody is answered.",
             "Wait some seconds; then see the log for why workers end.",
         )
+    if dispatcher.get("alarm"):
+        yield Finding("bad", f"Workers end at once: {dispatcher['alarm']}.", "See the log for the traceback.")
+    if dispatcher.get("aside"):
+        many = dispatcher["aside"] > 1
+        yield Finding(
+            "warn",
+            f"{dispatcher['aside']} message{'s are' if many else ' is'} set aside: their turns failed twice.",
+            "Open /aside to see why, and to give them another turn.",
+        )
     if dispatcher.get("full"):
         yield Finding(
             "warn", "The queue is full; HTTP callers are asked to wait.", "More workers help: workers.max."

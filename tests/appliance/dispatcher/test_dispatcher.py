@@ -418,6 +418,8 @@ async def test_dispatcher_apology_is_in_the_persons_language(bench: Make) -> Non
 async def test_dispatcher_message_set_aside_is_handled_when_it_is_released(bench: Make) -> None:
     b = await bench(apologies={"": "sorry"})
     assert await b.ask("raise", 1) == ["sorry"]
+    await b.dispatcher._sweep_once(full=True)
+    assert b.dispatcher.snapshot()["aside"] == 1
     b.dispatcher._settler.set_aside = 0
     assert await b.store.writer.run(inbound.release_set_aside, 1, now_ms()) is not None
     await b.dispatcher._backlog.restore_lost()
