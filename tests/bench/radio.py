@@ -9,8 +9,10 @@ Phones on the simulated network note when each message arrives; so nobody's own 
     share     messages per second and modem, between the fourth and the last arrival, times the radio time
     overhead  what each message took beyond the radio time
 
-For our driver it also prints the gap between the answer to +CMGS and the next AT+CMGS, and the CPU of its
-process. The bare loop shows what this simulator on this machine allows anybody.
+`outpost` is the driver alone, `whole box` the real server with its store, where each message's intent is on
+disk before its PDU and its result after it. For both it also prints our side of the gap between the answer
+to +CMGS and the next AT+CMGS, and the CPU of the process. The bare loop shows what this simulator on this
+machine allows anybody. On a busy machine, `chrt -r 5` in front keeps other work out of the figures.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from radio_driver import ROOT, phone_of
 from radio_peers import PEERS, running
 
+DRIVER, BOX = "radio_driver.py", "radio_box.py"
+PEOPLE = 4  # as in radio_box.py
 GOALS = {0.2: 0.98, 3.0: 0.998}
 START_S = 20.0
 WARM_UP = 3  # messages left out at the start: programs read operator, clock and subscriber meanwhile
@@ -65,10 +69,10 @@ class Watcher:
                 return line
             self._note(line)
 
-    def wait(self, each: int, phones: int, timeout_s: float) -> None:
-        """Until every phone has `each` messages, or the time is over."""
+    def wait(self, messages: int, timeout_s: float) -> None:
+        """Until so many messages have arrived, or the time is over."""
         deadline = time.monotonic() + timeout_s
-        while sum(map(len, self.arrivals.values())) < each * phones:
+        while sum(map(len, self.arrivals.values())) < messages:
             line = self._line(deadline - time.monotonic())
             if line is None:
                 return
@@ -112,9 +116,16 @@ def simulator(home: Path, modems: int, radio_s: float) -> Iterator[Path]:
         yield link
 
 
-def shares(watcher: Watcher, radio_s: float) -> dict[str, Any]:
-    """What the phones saw: rate and overhead over all modems, and the slowest of them."""
-    steady = [times[WARM_UP:] for times in watcher.arrivals.values()]
+def shares(watcher: Watcher, radio_s: float, people: int = 1) -> dict[str, Any]:
+    """What the phones saw: rate and overhead over all modems, and the slowest of them.
+
+    people: how many phones each modem sends to.
+    """
+    by_modem: dict[int, list[float]] = {}
+    modems = len(watcher.arrivals) // people
+    for position in range(modems * people):
+        by_modem.setdefault(position % modems, []).extend(watcher.arrivals.get(phone_of(position), ()))
+    steady = [sorted(times)[WARM_UP:] for times in by_modem.values()]
     periods = [(times[-1] - times[0]) / (len(times) - 1) for times in steady if len(times) > 1]
     if not periods:
         return {"arrived": sum(map(len, watcher.arrivals.values())), "share": None}
@@ -128,12 +139,14 @@ def shares(watcher: Watcher, radio_s: float) -> dict[str, Any]:
     }
 
 
-def run_ours(link: Path, modems: int, messages: int) -> tuple[Watcher, dict[str, Any]]:
-    watcher = Watcher(link / "control.sock", modems)
+def run_ours(script: str, link: Path, modems: int, messages: int) -> tuple[Watcher, dict[str, Any]]:
+    """script: radio_driver.py for the driver alone, radio_box.py for the whole box."""
+    phones = modems * (PEOPLE if script == BOX else 1)
+    watcher = Watcher(link / "control.sock", phones)
     driver = subprocess.Popen(
         [
             sys.executable,
-            str(Path(__file__).with_name("radio_driver.py")),
+            str(Path(__file__).with_name(script)),
             str(link),
             str(modems),
             str(messages),
@@ -141,7 +154,7 @@ def run_ours(link: Path, modems: int, messages: int) -> tuple[Watcher, dict[str,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    watcher.wait(messages, modems, 600.0)
+    watcher.wait(modems * messages, 600.0)
     out, _ = driver.communicate(timeout=60)
     return watcher, json.loads(out)
 
@@ -150,7 +163,7 @@ def run_peer(peer: Any, link: Path, modems: int, messages: int, radio_s: float, 
     watcher = Watcher(link / "control.sock", modems)
     ports = [link / f"modem{position}" for position in range(modems)]
     with peer.sending(ports, messages, home):
-        watcher.wait(messages, modems, 30.0 + messages * (radio_s + 3.0))
+        watcher.wait(modems * messages, 30.0 + messages * (radio_s + 3.0))
     return watcher
 
 
@@ -162,10 +175,11 @@ def measure(radio_s: float, modems: int, args: argparse.Namespace) -> list[dict[
         home = Path(folder)
         with simulator(home, modems, radio_s) as link:
             base = {"radio_s": radio_s, "modems": modems, "load": round(os.getloadavg()[0], 2)}
-            watcher, own = run_ours(link, modems, messages)
-            rows.append({"program": "outpost", **base, **shares(watcher, radio_s), **own})
-            print_row(rows[-1])
-            watcher.close()
+            for program, script, people in (("outpost", DRIVER, 1), ("whole box", BOX, PEOPLE)):
+                watcher, own = run_ours(script, link, modems, messages)
+                rows.append({"program": program, **base, **shares(watcher, radio_s, people), **own})
+                print_row(rows[-1])
+                watcher.close()
             wanted = args.peers.split(",") if modems <= args.peer_modems else []
             for peer in (peer for peer in PEERS if peer.name in wanted):
                 row = {"program": peer.name, **base, "load": round(os.getloadavg()[0], 2)}
