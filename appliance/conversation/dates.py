@@ -49,6 +49,9 @@ _WEEKDAY: Final = {f"wd_{n}": n - 1 for n in range(1, 8)}
 _GREGORIAN: Final = {f"g_{n}": n for n in range(1, 13)}
 _ETHIOPIAN: Final = {f"e_{n}": n for n in range(1, 14)}
 _MONTHS: Final = (*_GREGORIAN, *_ETHIOPIAN)
+_RANGE: Final = frozenset(
+    {"and", "to", "or", "until", "till", "እና", "እስከ", "ወይም", "ወይ", "fi", "hanga", "ykn", "ን", "ክሳብ"}
+)
 _NUMBER: Final = {f"num_{n}": n for n in range(1, 11)}
 
 
@@ -197,7 +200,7 @@ def _with_month(
             continue
         if step == -1 and not near(day) and near(number_at(at + 1)):
             continue  # "5 nov 30": five people, the 30th
-        if step < 0 and has_word(tags, at + step - 1, "filler", "to", "or"):  # 25 and 27 November
+        if step < 0 and at + step > 0 and tags[at + step - 1].text in _RANGE:  # 25 and 27 November
             first = number_at(at + step - 2)
             if first is not None and first < day and not has_word(tags, at + step - 2, "person"):
                 used.add(at + step)

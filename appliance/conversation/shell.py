@@ -55,6 +55,9 @@ class Shell:
         if event.kind == "timer":
             return self._timers(session, event, looks)
         turn = self._special(session, event, looks) or self._of_app(session, event, looks)
+        if turn.understood.get("intent") == "stop" and not turn.session.opted_out:
+            # "stop sending me this": not a STOP-class word alone, but nothing else can be meant.
+            turn = self._stop(session, event, looks)
         turn = be_patient(session, turn, event, self.kit.say(session.language, "shell.handed_over"))
         return self._end(turn, event)
 

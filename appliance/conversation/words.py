@@ -71,8 +71,10 @@ class Lexicon:
                     self.exact.setdefault(key, {}).setdefault(concept, set()).add(language.language)
         # A word too short to be told from its neighbours is never taken as a misspelling.
         self._fuzzy: dict[str, list[str]] = {}
+        several = {key for keys in self._runs.values() for key in keys}
         for key in self.exact:
-            if len(latin(key)) >= 5:
+            # A phrase run together has to be long to be meant by one word: stupid is not "stop it".
+            if len(latin(key)) >= (10 if key in several else 5):
                 self._fuzzy.setdefault(skeleton(key)[:1], []).append(key)
 
     def tag(self, key: str, text: str, role: str = "", *, sure: bool = True) -> Tag:
@@ -93,9 +95,12 @@ class Lexicon:
         concepts, languages = zip(*found, strict=True)
         return Tag("word", word, tuple(dict.fromkeys(concepts)), "", tuple(sorted(set(languages))), False)
 
+    def _is_known(self, word: str) -> bool:
+        return word in self.exact or any(stem in self.exact for stem, _, _ in _stems(word))
+
     def nearest_run(self, run: Sequence[str]) -> str | None:
         """The phrase of as many words that a run with a misspelt word stands for: how mach, gud evnin."""
-        if all(word in self.exact for word in run) or any(word[0].isdigit() for word in run):
+        if any(word[0].isdigit() for word in run) or all(map(self._is_known, run)):
             return None
         key = "".join(run)
         near = _nearest(key, self._runs.get((len(run), latin(key)[:1]), ()))
@@ -377,9 +382,15 @@ def _match_near(found: list[str], at: int, longest: int, lexicon: Lexicon, names
     word = found[at]
     choices: list[tuple[float, int, Tag]] = []
     if len(latin(word)) >= 4:
-        near_word = lexicon.nearest(word)
-        if near_word is not None:
-            choices.append((near_word[0], 1, lexicon.tag(near_word[1], word, sure=False)))
+        spelt = [(word, "", 0.0)]
+        spelt += [
+            (stem, role, 0.04) for stem, role, where in _stems(word) if where == "prefix" and len(stem) > 4
+        ]
+        for form, role, penalty in spelt:
+            near_word = lexicon.nearest(form)
+            if near_word is not None:
+                tagged = lexicon.tag(near_word[1], word, role, sure=False)
+                choices.append((near_word[0] + penalty, 1, tagged))
     for length in range(min(3, longest), 0, -1):
         run = found[at : at + length]
         if any(w[0].isdigit() or (i and _is_word(w, lexicon)) for i, w in enumerate(run)):

@@ -45,6 +45,8 @@ def passengers_of(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
             _company(tags[:first]) if any(has_word(tags, i, "with", "me_and") for i in range(first)) else 0
         )
         whole = sum(persons) if len(persons) <= 3 else persons[0]
+        # "with 4 kids and me"
+        whole += any(t.text in _ME and at and tags[at - 1].text in _BESIDE for at, t in enumerate(tags))
         return whole + with_kin + 1 if with_kin else whole
     for at, n in numbers.items():
         if has_word(tags, at + 1, "seat", "ticket"):
@@ -52,6 +54,8 @@ def passengers_of(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
     for at, n in numbers.items():
         if has_word(tags, at - 1, "seat", "ticket", "for") or has_word(tags, at + 1, "seat", "ticket", "bus"):
             return n
+    if any(has_word(tags, at, "seat") and tags[at - 1].text in ("a", "an") for at in range(1, len(tags))):
+        return 1
     company = _company(tags)
     if company:
         return 1 + company
@@ -80,6 +84,7 @@ def _persons(tags: Sequence[Tag], numbers: dict[int, int]) -> tuple[list[int], i
     return found, first
 
 
+_ME: Final = frozenset({"me", "myself", "i", "ani", "anaf", "እኔ", "አነ"})
 _BESIDE: Final = frozenset({"with", "and", "n", "ena", "fi", "ከ", "ምስ", "እና", "walin", "wajjin"})
 
 

@@ -93,6 +93,8 @@ def _slang(tags: list[Tag]) -> list[Tag]:
     for at, t in enumerate(tags):
         if has_word(tags, at, "seat") and t.text == "seat" and _counts_in_amharic(tags, at - 1):
             out[at] = Tag("word", "seat", ("hour",), "", ("am",))
+        if t.text == "and" and has_word(tags, at + 1, "seat", "ticket", "person") and _amharic(tags, at):
+            out[at] = Tag("word", "and", ("num_1",), "", ("am",))
         if t.kind != "number" or at + 1 >= len(tags):
             continue
         place_next = tags[at + 1].kind in ("name", "unknown") and tags[at + 1].role != "from"
@@ -118,6 +120,14 @@ def _slang(tags: list[Tag]) -> list[Tag]:
     return out
 
 
+def _amharic(tags: Sequence[Tag], at: int) -> bool:
+    """ "and tiket" is one ticket where the rest is Amharic in Latin letters and nobody was counted before."""
+    counted = at and (number_of(tags[at - 1]) is not None or has_word(tags, at - 1, "person", "kin"))
+    return not counted and any(
+        t.languages and set(t.languages) <= {"am", "ti"} and t.text.isascii() for t in tags
+    )
+
+
 def _counts_in_amharic(tags: Sequence[Tag], at: int) -> bool:
     """ "sidist seat" is six o'clock, ሰዓት in Latin letters; "six seat" is English."""
     return (
@@ -136,6 +146,7 @@ def _places(
     destination: tuple[str, ...] = ()
     plain: list[tuple[str, ...]] = []
     beneficiary: tuple[str, ...] = ()
+    suffixed = False  # the destination was told by an ending alone
     unknown = ""
     for at, t in enumerate(tags):
         if t.kind == "unknown":
@@ -158,10 +169,10 @@ def _places(
             role = "from"  # "Gondar to Debark": only the other town is unknown
         if role == "from" and not origin:
             origin = t.values
-        elif role == "to" and destination and not origin and t.role == "to":
+        elif role == "to" and destination and not origin and (t.role == "to" or suffixed):
             origin, destination = destination, t.values  # Ambootii Finfinneetti: the two endings fold alike
         elif role == "to" and not destination:
-            destination = t.values
+            destination, suffixed = t.values, t.role == "to"
         elif role == "for" and not beneficiary:
             beneficiary = t.values
         else:
@@ -253,13 +264,16 @@ def _intent(
     if "check" in concepts:
         return "status"
     if towns:
-        return "book" if passengers or (moment.days and "bus" not in concepts) else "search"
+        bound = bool(concepts & {"to", "to_after"}) or any(t.role == "to" for t in tags)
+        way = ("to", "to_after", "from", "from_after", "filler")
+        plain = bound and all(t.kind == "name" or has_word(tags, at, *way) for at, t in enumerate(tags))
+        return "book" if passengers or plain or (moment.days and "bus" not in concepts) else "search"
     if "bus" in concepts:
         strange = sum(t.kind == "unknown" for t in tags)
         return "other" if "yesterday" in concepts or strange >= 2 else "search"
     if "seat" in concepts and passengers:
         return "book"
-    if "greet" in concepts and sum(t.kind == "unknown" for t in tags) <= 2:
+    if "greet" in concepts and "no" not in concepts and sum(t.kind == "unknown" for t in tags) <= 2:
         return "greet"
     known = sum(t.kind != "unknown" and not has_word(tags, at, "filler") for at, t in enumerate(tags))
     if (
