@@ -48,6 +48,7 @@ MODES: Final = {
     "thinks": "thinks aloud before it answers",
 }
 _FACT: Final = re.compile(r"^Q: (.*)\nA: (.*)$", re.MULTILINE)
+_HIDDEN: Final = re.compile(r"\[\w+\]")  # what stands for a number or a name
 _PATHS: Final = re.compile(r"^(?:/v1|/openai/v1|/openai/deployments/[^/]+)/chat/completions$")
 _KEPT: Final = 1000  # requests remembered
 
@@ -247,7 +248,8 @@ def _facts(body: dict[str, Any]) -> list[tuple[str, str]]:
 def _honest(body: dict[str, Any]) -> str:
     """The answer of the fact that has most of the words asked, of the question before too; rare words count
     more than those that many facts have."""
-    asked = [str(message["content"]) for message in body["messages"][1:] if message.get("role") == "user"]
+    said = [message for message in body["messages"][1:] if message.get("role") == "user"]
+    asked = [_HIDDEN.sub("", str(message["content"])) for message in said]
     facts = [(keys(words(f"{question} {known}")), known) for question, known in _facts(body)]
     for heard in (keys(words(asked[-1])), keys(words(" ".join(asked[-2:])))):
         found = {key: [known for fact, known in facts if share_known([key], fact)] for key in heard}
