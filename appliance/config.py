@@ -23,7 +23,7 @@ from msgspec import Meta, Struct
 from appliance.limit_settings import Limits, Spending
 from appliance.payment_settings import Telebirr, absolute_telebirr, telebirr_mistakes
 from appliance.route_settings import Quiet, RouteConfig, mistakes
-from appliance.settings_tree import Setting, Verify, check_tree, described, overlay, settings_of
+from appliance.settings_tree import Setting, Verify, check_tree, described, overlay, plain, settings_of
 from appliance.talk_settings import Assistant, Chat, absolute_files, talk_mistakes
 
 __all__ = [
@@ -391,7 +391,7 @@ def parse(text: str, *, name: str, folder: Path, env: Mapping[str, str] | None =
         _check_across(msgspec.convert(tree, Config, strict=False), name, errors)
     if errors:
         raise ConfigErrors(errors)
-    config = msgspec.convert(tree, Config, strict=False)
+    config = msgspec.convert(plain(tree), Config, strict=False)
     timetable = config.booking.timetable
     assistant, chat = absolute_files(config.assistant, config.chat, folder)
     return msgspec.structs.replace(

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-__all__ = ["ENV_PREFIX", "Setting", "Verify", "check_tree", "described", "overlay", "settings_of"]
+__all__ = ["ENV_PREFIX", "Setting", "Verify", "check_tree", "described", "overlay", "plain", "settings_of"]
 
 ENV_PREFIX: Final = "OUTPOST__"
 
@@ -47,6 +47,15 @@ def check_tree(
 ) -> None:
     """Tell every mistake of `tree` and take it out. name: the file's. verify: by path, as "http.listen"."""
     _Walk(name, verify, errors).struct(struct, tree, "")
+
+
+def plain(tree: Any) -> Any:
+    """The tree with ordinary texts where values came by the environment, so that it can cross to a worker."""
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [plain(value) for value in tree]
+    return str(tree) if isinstance(tree, _FromEnv) else tree
 
 
 def settings_of(struct: type[Struct], path: str = "") -> Iterator[Setting]:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from appliance.conversation.travel import PinCheck
 from appliance.store import ledger
+from appliance.store.audit import audit
 from appliance.store.effects import EffectContext, effect
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "MOST_WRONG",
     "AgentRow",
     "all_agents",
-    "audit",
     "check_pin",
     "find",
     "hand_in",
@@ -128,13 +128,6 @@ def all_agents(db: sqlite3.Connection, numbers: tuple[str, ...]) -> list[dict[st
             }
         )
     return told
-
-
-def audit(db: sqlite3.Connection, now_ms: int, actor: str, action: str, what: str) -> None:
-    """Who of the operator's people did what with money."""
-    db.execute(
-        "INSERT INTO audit (at_ms, actor, action, what) VALUES (?, ?, ?, ?)", (now_ms, actor, action, what)
-    )
 
 
 @effect("agent.right_pin")

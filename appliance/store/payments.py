@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from appliance.conversation.travel import Ticket
 from appliance.message import Lane, Outbound
 from appliance.store import agents, ledger, outbound, receipts, refunds
+from appliance.store.audit import audit
 from appliance.store.booking import close_expired, find_ticket, free_seats, take_seats
 from appliance.store.effects import EffectContext, EffectRefused, effect
 from appliance.store.outbound import QueuedRow, QueueKey
@@ -261,7 +262,7 @@ def assign(
     if row is None:
         raise EffectRefused("unknown")
     method = TELEBIRR if receipt.order_id is not None else "receipt"
-    agents.audit(db, now_ms, by, "receipt.assign", f"{receipt.reference} {code}")
+    audit(db, now_ms, by, "receipt.assign", f"{receipt.reference} {code}")
     db.execute("UPDATE receipt SET booking_id = ?, decided_by = ? WHERE id = ?", (row[0], by, receipt_id))
     try:
         _sell(
@@ -281,7 +282,7 @@ def return_by_hand(db: sqlite3.Connection, receipt_id: int, now_ms: int, by: str
     receipt = receipts.find(db, receipt_id=receipt_id)
     if receipt is None or receipt.state not in ("open", "unclear"):
         raise EffectRefused("matched")
-    agents.audit(db, now_ms, by, "receipt.return", receipt.reference)
+    audit(db, now_ms, by, "receipt.return", receipt.reference)
     ledger.post(
         db, "returned", receipt_id, debit=ledger.RECEIVED, credit=ledger.wallet_account(receipt.wallet),
         santim=receipt.santim, at_ms=now_ms,
@@ -311,7 +312,7 @@ def decide_refund(
     refund = refunds.find(db, refund_id)
     if refund is None or refund.state != "unclear":
         raise EffectRefused("not_unclear")
-    agents.audit(db, now_ms, by, "refund.decide", f"{refund.code} {'paid' if was_paid else 'cash'}")
+    audit(db, now_ms, by, "refund.decide", f"{refund.code} {'paid' if was_paid else 'cash'}")
     step = RefundStep.DONE if was_paid else RefundStep.TURNED_DOWN
     return end_refund(db, refund, step, words, now_ms, f"decided by {by}")
 

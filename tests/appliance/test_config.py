@@ -129,6 +129,25 @@ def test_config_environment_overlays_the_file() -> None:
     assert config.conversation.languages == ("am", "en")
 
 
+def test_config_of_the_environment_can_cross_to_a_worker() -> None:
+    env = {"OUTPOST__HTTP__LISTEN": "127.0.0.1:81", "OUTPOST__PAYMENTS__WALLETS": "telebirr,cbe"}
+    told = msgspec.to_builtins(config_of("", env))
+    assert told["http"]["listen"] == "127.0.0.1:81"
+    assert list(told["payments"]["wallets"]) == ["telebirr", "cbe"]
+
+
+def test_config_telebirr_half_filled_names_what_is_missing_and_no_secret() -> None:
+    text = '[payments.telebirr]\napp_id = "x"\napp_secret = "s3cret"\nurl = "http://far.example/x"\n'
+    lines = errors_of(text)
+    assert lines == [
+        "outpost.toml: payments.telebirr.merchant_app_id: missing; want it beside app_id",
+        "outpost.toml: payments.telebirr.short_code: missing; want it beside app_id",
+        "outpost.toml: payments.telebirr.private_key: missing; want it beside app_id",
+        "outpost.toml: payments.telebirr.url: 'http://far.example/x'; money does not travel in the open:"
+        " want https://",
+    ]
+
+
 def test_config_environment_mistakes_name_the_variable() -> None:
     lines = errors_of(
         "",
