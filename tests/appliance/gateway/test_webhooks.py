@@ -6,15 +6,18 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from standardwebhooks import Webhook, WebhookVerificationError
 
-from appliance.gateway.webhooks import ForbiddenAddress, WebhookService, check_url, sign
+from appliance.gateway.webhooks import ForbiddenAddress, PublicOnly, WebhookService, check_url, sign
 from appliance.store import webhooks as ops
 from appliance.store.store import Store
 
@@ -27,6 +30,8 @@ class Receiver:
         self.got: list[tuple[str, bytes, dict[str, str]]] = []
         self.answers: list[int] = []
         self.hold: asyncio.Event | None = None
+        self.down = False
+        self.refused = 0
         app = web.Application()
         app.router.add_post("/{name}", self._take)
         app.router.add_get("/{name}", self._take)  # where a followed redirect would arrive
@@ -34,6 +39,9 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
+        if self.down:
+            self.refused += 1
+            return web.Response(status=503)
         if name == "slow" and self.hold is not None:
             await self.hold.wait()
         self.got.append((name, await request.read(), dict(request.headers)))
@@ -219,3 +227,89 @@ def test_sign_known_answer() -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     got = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
     assert got == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_receiver_down_for_hours_gets_everything_once_and_in_order(
+    told: Told, receiver: Receiver
+) -> None:
+    """A virtual day: the receiver fails for eight hours while its client's messages go on moving."""
+    await told.endpoint(str(receiver.server.make_url("/fine")))
+    people = [f"+25191100000{place}" for place in range(4)]
+    emitted: dict[str, list[int]] = {person: [] for person in people}
+    number = 0
+
+    async def settled() -> None:
+        told.service.wake()
+        async with asyncio.timeout(10):
+            while told.service._endpoints or await told.store.reader.run(ops.due_endpoints, told.now):
+                await asyncio.sleep(0)
+
+    receiver.down = True
+    for _ in range(8 * 4):  # quarter hours
+        for person in people:
+            number += 1
+            emitted[person].append(number)
+            await told.store.writer.run(
+                ops.emit, 1, "message.sent", {"to": person, "n": number}, person, told.now
+            )
+        await settled()
+        told.now += 15 * 60_000
+    assert receiver.got == [] and receiver.refused < 150  # probed one at a time, not hammered
+    receiver.down = False
+    for _ in range(24 * 4):
+        await settled()
+        told.now += 15 * 60_000
+    heard: dict[str, list[int]] = {person: [] for person in people}
+    for _, body, _ in receiver.got:
+        data = orjson.loads(body)["data"]
+        heard[data["to"]].append(data["n"])
+    assert heard == emitted
+    assert set(await told.states()) == {"done"}
+
+
+async def test_rotated_secret_overlaps_for_an_independent_verifier(told: Told, receiver: Receiver) -> None:
+    told.now = time.time_ns() // 1_000_000  # the package compares the time stamp with the clock
+    await told.endpoint(str(receiver.server.make_url("/fine")))
+
+    async def verified(*secrets: str) -> list[bool]:
+        await told.emit(str(len(receiver.got)))
+        await told.until(["done"] * (len(receiver.got) + 1))
+        _, body, headers = receiver.got[-1]
+        found = []
+        for secret in secrets:
+            try:
+                assert Webhook(secret).verify(body, headers)["type"] == "message.sent"
+                found.append(True)
+            except WebhookVerificationError:
+                found.append(False)
+        return found
+
+    new = ops.new_secret()
+    assert await verified(SECRET, new) == [True, False]
+    await told.store.writer.run(ops.rotate, 1, new, 60_000, told.now)
+    assert await verified(SECRET, new) == [True, True]
+    told.now += 60_000
+    assert await verified(SECRET, new) == [False, True]
+
+
+async def test_name_that_moves_into_the_private_network_is_refused_when_connecting() -> None:
+    """DNS rebinding: what the address check saw is not what the connection gets."""
+    answers = [
+        ["203.0.113.7", "8.8.8.8"],
+        ["127.0.0.1"],
+        ["8.8.8.8", "10.0.0.1", "fd00::1"],
+        ["::ffff:10.0.0.1"],
+    ]
+
+    class Names:
+        async def resolve(self, host: str, port: int, family: Any) -> list[dict[str, Any]]:
+            return [{"hostname": host, "host": each, "port": port} for each in answers.pop(0)]
+
+    resolver = PublicOnly()
+    resolver._real = Names()  # type: ignore[assignment]
+    assert [each["host"] for each in await resolver.resolve("a.example", 443)] == ["8.8.8.8"]
+    with pytest.raises(ForbiddenAddress):
+        await resolver.resolve("a.example", 443)
+    assert [each["host"] for each in await resolver.resolve("a.example", 443)] == ["8.8.8.8"]
+    with pytest.raises(ForbiddenAddress):
+        await resolver.resolve("a.example", 443)
