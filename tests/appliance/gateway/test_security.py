@@ -10,6 +10,7 @@ import pytest
 from appliance.gateway.keys import SCOPES, allows_address, key_id, make_key, proves
 from appliance.gateway.service import GUESSES_A_MINUTE
 from appliance.gateway.ussd import Dialled, UssdAnswer
+from appliance.store import gateway as ops
 from appliance.web.v1 import OPERATIONS
 
 BODIES: dict[str, Any] = {
@@ -88,6 +89,27 @@ async def test_route_without_a_right_key_is_401(office: Any, operation: Any) -> 
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+async def test_route_with_a_key_that_ended_or_is_for_another_place_is_refused(
+    office: Any, operation: Any
+) -> None:
+    key, things = await things_of(office, "acme")
+    client = (await office.gateway.authenticate(key, "127.0.0.1", "read")).client
+    every = " ".join(SCOPES)
+    ended = await office.key(client, every, expires_at_ms=office.now_ms)
+    revoked = await office.key(client, every)
+    await office.write(ops.revoke_key, client.id, key_id(revoked), office.now_ms, actor="test")
+    for bad in (ended, revoked):
+        assert (await do(office, operation, things, bad))[0] == 401
+    elsewhere = await office.key(client, every, networks="192.0.2.0/24 2001:db8::/32")
+    status, body = await do(office, operation, things, elsewhere)
+    assert (status, body["type"]) == (403, "urn:outpost:problem:address")
+    await office.write(ops.set_client, client.id, office.now_ms, actor="test", state="suspended")
+    office.gateway.forget_keys()
+    status, body = await do(office, operation, things, key)
+    assert (status, body["type"]) == (403, "urn:outpost:problem:suspended")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 async def test_route_with_a_key_of_every_other_scope_is_403(office: Any, operation: Any) -> None:
     key, things = await things_of(office, "acme")
     client = (await office.gateway.authenticate(key, "127.0.0.1", "read")).client
@@ -146,8 +168,6 @@ async def test_route_works_for_its_owner(office: Any, operation: Any) -> None:
 
 
 async def test_key_expired_revoked_or_of_a_suspended_client_is_refused(office: Any) -> None:
-    from appliance.store import gateway as ops
-
     client, key = await office.client("acme")
     short = await office.key(client, "read", expires_at_ms=office.now_ms + 1000)
     assert (await office.call("GET", "/v1/credits", short))[0] == 200
