@@ -205,6 +205,15 @@ def _step(node: Any, hint: Any, key: str) -> tuple[Any, Any]:
     return node.setdefault(key, empty), below
 
 
+def plain(tree: Any) -> Any:
+    """The tree without the marks of what came by the environment: it is text like all text from here on."""
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [plain(value) for value in tree]
+    return "".join(tree) if isinstance(tree, _FromEnv) else tree
+
+
 def _env_value(text: str, variable: str, *, is_list: bool) -> Any:
     def marked(part: str) -> _FromEnv:
         value = _FromEnv(part)

@@ -203,3 +203,9 @@ def test_config_mistakes_that_other_files_decide_are_told_with_the_others() -> N
         "payments.wallets",
         "workers.max",
     ]
+
+
+def test_config_text_from_the_environment_is_plain_text_for_who_passes_it_on() -> None:
+    env = {"OUTPOST__CONVERSATION__DEFAULT_APP": "chat", "OUTPOST__CONVERSATION__LANGUAGES": "am,en"}
+    told = msgspec.to_builtins(config_of("", env).conversation)  # as the workers are told
+    assert (told["default_app"], tuple(told["languages"])) == ("chat", ("am", "en"))
