@@ -39,6 +39,9 @@ AT_ONCE: Final = 4  # requests to one endpoint, of different orderings
 ENDPOINTS_AT_ONCE: Final = 64
 LOOK_EVERY_S: Final = 1.0
 LOOK_PAUSE_S: Final = 0.05  # wakes come with every change of a message; one look serves all of a moment
+STALE_FIRST_S: Final = 60.0  # a start has better to do
+STALE_EVERY_S: Final = 600.0
+STALE_AT_ONCE: Final = 500
 ANSWER_KEPT: Final = 200  # octets of a refusal, for the page
 LONGEST_RETRY_AFTER_MS: Final = 24 * 3_600_000
 
@@ -108,6 +111,7 @@ class WebhookService:
         self._looker: asyncio.Task[None] | None = None
         self._endpoints: dict[int, asyncio.Task[None]] = {}
         self._look = asyncio.Event()
+        self._stale_at = 0.0  # when to look for what nobody will tell, on the loop's clock
 
     async def start(self) -> None:
         connector = aiohttp.TCPConnector(
@@ -121,6 +125,7 @@ class WebhookService:
             headers={"User-Agent": "Outpost"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        self._stale_at = asyncio.get_running_loop().time() + STALE_FIRST_S
         self._looker = asyncio.create_task(self._look_for_ever(), name="webhooks")
 
     async def stop(self) -> None:
@@ -142,6 +147,7 @@ class WebhookService:
             try:
                 if self._trusted():
                     await self._start_due()
+                    await self._give_up_stale()
             except StoreClosed:
                 return
             except StoreError as error:
@@ -157,6 +163,18 @@ class WebhookService:
                 task = asyncio.create_task(self._tell(endpoint_id), name=f"webhook endpoint {endpoint_id}")
                 self._endpoints[endpoint_id] = task
                 task.add_done_callback(lambda _, ended=endpoint_id: self._ended(ended))  # type: ignore[misc]
+
+    async def _give_up_stale(self) -> None:
+        """Now and then: what waits behind a receiver that is paused or gone does not wait for ever."""
+        now = asyncio.get_running_loop().time()
+        if now < self._stale_at:
+            return
+        self._stale_at = now + STALE_EVERY_S
+        found = await self._store.reader.run(ops.stale, self._clock_ms(), STALE_AT_ONCE)
+        if found:
+            await self._store.writer.run(ops.give_up_stale, found, self._clock_ms())
+            log.warning("%d webhook deliveries were given up: not told within 7 days", len(found))
+            self._stale_at = now  # there may be more
 
     def _ended(self, endpoint_id: int) -> None:
         task = self._endpoints.pop(endpoint_id)

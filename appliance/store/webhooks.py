@@ -10,7 +10,7 @@ import base64
 import datetime as dt
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -23,11 +23,13 @@ __all__ = [
     "due_deliveries",
     "due_endpoints",
     "emit",
+    "give_up_stale",
     "new_secret",
     "replay",
     "rotate",
     "set_state",
     "settle",
+    "stale",
 ]
 
 _MINUTE: Final = 60_000
@@ -215,6 +217,34 @@ def settle(db: sqlite3.Connection, attempt: Attempt, now_ms: int) -> str:
         ),
     )
     return "pending"
+
+
+def stale(db: sqlite3.Connection, now_ms: int, limit: int) -> list[int]:
+    """Deliveries that nobody will try in time: behind an endpoint that is paused or gone, or behind one.
+
+    Walks what is open; the caller does so seldom.
+    """
+    rows = db.execute(
+        "SELECT d.id FROM webhook_delivery d JOIN webhook_event v ON v.id = d.event_id"
+        " WHERE d.state IN ('waiting', 'pending') AND v.at_ms < ? ORDER BY d.id LIMIT ?",
+        (now_ms - LONGEST_MS, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def give_up_stale(db: sqlite3.Connection, deliveries: Sequence[int], now_ms: int) -> int:
+    """End them as dead, the oldest first; what waits behind one is pending then. Returns how many."""
+    given_up = 0
+    for delivery in deliveries:
+        row = db.execute(
+            "UPDATE webhook_delivery SET state = 'dead', reason = 'not told within 7 days', ended_at_ms = ?"
+            " WHERE id = ? AND state IN ('waiting', 'pending') RETURNING endpoint_id, ordering",
+            (now_ms, delivery),
+        ).fetchone()
+        if row is not None:
+            given_up += 1
+            _next_in_order(db, row[0], row[1], now_ms)
+    return given_up
 
 
 def replay(
