@@ -49,15 +49,6 @@ def check_tree(
     _Walk(name, verify, errors).struct(struct, tree, "")
 
 
-def plain(tree: Any) -> Any:
-    """The tree with ordinary texts where values came by the environment, so that it can cross to a worker."""
-    if isinstance(tree, dict):
-        return {key: plain(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [plain(value) for value in tree]
-    return str(tree) if isinstance(tree, _FromEnv) else tree
-
-
 def settings_of(struct: type[Struct], path: str = "") -> Iterator[Setting]:
     """Every setting of a Struct, in its order."""
     for key, (field, hint) in _fields(struct).items():

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from appliance.conversation.travel import Ticket
 from appliance.payments.service import PaymentService
 from appliance.payments.words import PhraseWords
 from appliance.store import agents, ledger, payments, receipts, refunds
@@ -66,10 +67,7 @@ class PaymentDesk:
 
         def read(db: sqlite3.Connection) -> dict[str, Any]:
             look = BookingLook(db)
-            waiting = [
-                (receipt, look.awaiting(receipt.santim, receipt.payer, now_ms)[:CANDIDATES])
-                for receipt in receipts.waiting(db)
-            ]
+            waiting = [(receipt, _candidates(look, receipt, now_ms)) for receipt in receipts.waiting(db)]
             return {
                 "balances": ledger.balances(db),
                 "wrong": ledger.check(db),
@@ -134,3 +132,9 @@ class PaymentDesk:
             if not more:
                 return
             after, head = whole[-1].transfer, False
+
+
+def _candidates(look: BookingLook, receipt: receipts.Receipt, now_ms: int) -> list[Ticket]:
+    """What the money may have been for: by amount and digits, else by amount alone."""
+    found = look.awaiting(receipt.santim, receipt.payer, now_ms) if receipt.payer else []
+    return (found or look.awaiting(receipt.santim, "", now_ms))[:CANDIDATES]
