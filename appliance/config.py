@@ -232,6 +232,15 @@ class Conversation(Struct, frozen=True, forbid_unknown_fields=True):
         int,
         described("A conversation ends so long after the last text, in minutes.", "1 to 1440", ge=1, le=1440),
     ] = 15
+    keep_days: Annotated[
+        int,
+        described(
+            "Texts and numbers of messages are kept so long, in days; 0: for ever.",
+            "0 to 3650",
+            ge=0,
+            le=3650,
+        ),
+    ] = 365
 
 
 class Payments(Struct, frozen=True, forbid_unknown_fields=True):

@@ -48,6 +48,7 @@ from appliance.payments.service import CashWay, PaymentService, ReceiptWay, Tele
 from appliance.payments.way import Way
 from appliance.payments.words import PhraseWords
 from appliance.pressure import Pressure
+from appliance.retention import Retention
 from appliance.store import knowledge, spend, timetable
 from appliance.store.cache import DiskBackedCache
 from appliance.store.store import Store
@@ -258,7 +259,10 @@ class Appliance:
             trusted=lambda: self.clock.trusted,
         )
         self.pressure = Pressure(self.store, self.dispatcher.snapshot, self.clock_ms)
+        keep_days = self.config.conversation.keep_days
+        old = Retention(self.store, keep_days, self.clock_ms, trusted=lambda: self.clock.trusted)
         for task in (
+            asyncio.create_task(old.watch(), name="retention"),
             asyncio.create_task(self.departures.watch(), name="departures"),
             asyncio.create_task(self.pressure.watch(), name="pressure"),
         ):

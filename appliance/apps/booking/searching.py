@@ -37,6 +37,8 @@ class Searching(Frame):
             return False
         if data.choices and request.bare is not None:
             return self._take_choice(request.bare)
+        if len(data.choices) == 1 and "yes" in request.concepts:
+            return self._take_choice(1)
         if fresh:
             if not (request.intent in ("book", "search", "ask_price") or request.destination):
                 return False
