@@ -124,7 +124,8 @@ class CampaignService:
         part = Slice(due.id, due.after_contact, entries, len(members) <= size, 60_000 / due.per_minute)
         if faults.armed:
             faults.hit("campaign.before_slice")
-        done = await gateway.store.writer.run(ops.commit_slice, part, now_ms)
+        # The time is asked anew: the clock may have been set while the contacts were read.
+        done = await gateway.store.writer.run(ops.commit_slice, part, gateway.clock_ms())
         if faults.armed:
             faults.hit("campaign.slice")
         gateway.offer([placed.row for placed in done.placed])

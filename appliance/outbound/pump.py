@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from appliance import faults
 from appliance.channels.channel import Channel, Doubt, NotSent, Refused, Sent
+from appliance.clock import BUILT_MS, STEP_MS
 from appliance.guard.tiers import Spend
 from appliance.message import Lane, OutboundState
 from appliance.outbound.allowance import PERIODS, Pace, period_start_ms
@@ -60,6 +61,13 @@ class Elsewhere:
 
     route: str
     why: str
+
+
+def _in_time(args: tuple[Any, ...], set_by_ms: int) -> tuple[Any, ...]:
+    """The arguments of an op, their times moved with the clock; no other number is that large."""
+    if abs(set_by_ms) < STEP_MS:
+        return args
+    return tuple(each + set_by_ms if type(each) is int and each >= BUILT_MS else each for each in args)
 
 
 def _stay(claim: Claim, channel: str) -> Elsewhere | None:
@@ -474,14 +482,17 @@ class Pump:
 
     def _record(self, op: Callable[..., list[Change]], *args: Any) -> asyncio.Task[Any]:
         """Commit a result that is known, however long the disk refuses; the gate waits for it."""
-        before = self._result
+        before, clock_ms, loop = self._result, self._context.clock_ms, asyncio.get_running_loop()
+        noted_ms, noted_s = clock_ms(), loop.time()
 
         async def commit() -> None:
             if before is not None and not before.done():
                 await asyncio.shield(before)
             while True:
+                # Where the clock was set while this waited, its times are of the line of time that was left.
+                set_by_ms = clock_ms() - noted_ms - round(1000 * (loop.time() - noted_s))
                 try:
-                    changes = await self._context.writer.run(op, *args)
+                    changes = await self._context.writer.run(op, *_in_time(args, set_by_ms))
                     if faults.armed:
                         faults.hit("outbound.settled")
                 except StoreClosed:
