@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from appliance import faults
 from appliance.dispatcher.backlog import Backlog
 from appliance.dispatcher.callers import COMMIT_PATIENCE_S, Callers, Conversed
+from appliance.dispatcher.door import Door
 from appliance.dispatcher.framing import Job, Results, ToWorker
 from appliance.dispatcher.mailboxes import WINDOW, Mailboxes, Pending
 from appliance.dispatcher.pool import Link, LinkState, Pool, PoolSettings
@@ -106,6 +107,7 @@ class Dispatcher:
         )
         self._tokens = itertools.count(1)
         self._secret = os.urandom(32)
+        self._door = Door(self._boxes)
         self._callers = Callers(store, self._boxes, clock_ms)
         self._backlog = Backlog(store, self._boxes, self._pump_soon)
         self._settler = Settler(
@@ -150,6 +152,7 @@ class Dispatcher:
         if not self._started or self._stopping:
             return
         self._stopping = self._settler.stopping = True
+        self._door.let_in(all_of_them=True)
         self._store.on_accepted = None
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -221,7 +224,7 @@ class Dispatcher:
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        draft = self._draft(inbound, now)
+        draft = self._draft(inbound, now) if self._door.open_for(1) else None
         if draft is None:
             return (await self.converse_many((inbound,), timeout_s))[0]
         self._pump_soon()
@@ -241,7 +244,11 @@ class Dispatcher:
     async def converse_many(self, messages: Sequence[Inbound], timeout_s: float) -> list[Conversed]:
         """`converse` for each; a key repeated inside the list is a duplicate of the first."""
         loop = asyncio.get_running_loop()
+        begun = loop.time()
+        if not self._stopping and not self._door.open_for(len(messages)):
+            await self._door.stand(len(messages), timeout_s)
         now = loop.time()
+        timeout_s = max(0.0, timeout_s - (now - begun))
         drafts = [self._draft(message, now) for message in messages]
         self._pump_soon()
         timer = loop.call_later(timeout_s, self._time_up, drafts)
@@ -313,6 +320,8 @@ class Dispatcher:
         if self._stopping:
             return
         boxes = self._boxes
+        if self._door:
+            self._door.let_in()
         for group in self._groups:
             self._give_out(group)
         if boxes.wants_scan:
