@@ -1,4 +1,4 @@
-"""Africa's Talking's legacy messaging call: 201 with a status for each recipient."""
+"""Africa's Talking's messaging calls, the legacy and the bulk one: 201 with a status for each recipient."""
 
 from __future__ import annotations
 
@@ -41,7 +41,19 @@ class AfricasTalkingEmulator(Vendor):
             return web.Response(status=401, text="The supplied authentication is invalid")
         if request.headers.get("Accept") != "application/json":
             return web.Response(status=201, text="<AfricasTalkingResponse/>", content_type="text/xml")
-        form = dict(await request.post())
+        form: dict[str, object] = {}
+        if request.path.endswith("/bulk"):
+            if request.content_type != "application/json":
+                return web.Response(status=415, text="The request content was malformed")
+            asked = await request.json()
+            form = {
+                "username": asked["username"],
+                "message": asked["message"],
+                "from": asked.get("senderId", ""),
+            }
+            form["to"] = ",".join(asked["phoneNumbers"])
+        else:
+            form |= await request.post()
         if not {"username", "to", "message"} <= set(form):
             return web.Response(status=400, text="Request is missing required form field")
         if self.nobody:

@@ -44,6 +44,18 @@ async def test_request_is_a_form_with_the_plus_and_the_text_whole(vendor, channe
     )
 
 
+async def test_bulk_call_is_given_json_with_one_number(vendor, session, send, make_claim) -> None:
+    vendor.path += "/bulk"
+    provider = AfricasTalking(username="outpost", api_key=KEY, sender="OUTPOST", url=vendor.url)
+    outcome = await send(HttpChannel("at", provider, session), make_claim("ሰላም"))
+    sent = vendor.accepted[0]
+    assert outcome == Sent(provider_ref=sent["id"])
+    assert (sent["to"], sent["message"], sent["from"]) == (NUMBER, "ሰላም", "OUTPOST")
+    vendor.codes[NUMBER] = 405
+    outcome = await send(HttpChannel("at", provider, session), make_claim())
+    assert isinstance(outcome, Refused) and 405 in CLASSES[outcome.action]
+
+
 @pytest.mark.parametrize("code", sorted(STATUSES))
 async def test_outcome_of_each_status_is_the_documents(vendor, channel, send, make_claim, code: int) -> None:
     vendor.codes[NUMBER] = code
