@@ -65,11 +65,11 @@ def _number(value: float | None) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Plain text, one line a figure."""
     width = max(len(row.figure) for row in rows)
-    lines = [f"{'figure':{width}}  {'measured':>9}  {'must':>7} {'goal':>7}  reached"]
+    lines = [f"{'figure':{width}}  {'measured':>9}  {'must':>8} {'goal':>8}  reached"]
     for row in rows:
-        sign = "<" if row.less else ">"
+        sign = "<=" if row.less else ">="
         must, goal = (f"{sign}{_number(mark)}" if mark is not None else "" for mark in (row.must, row.goal))
-        lines.append(f"{row.figure:{width}}  {_number(row.value):>9}  {must:>7} {goal:>7}  {row.verdict}")
+        lines.append(f"{row.figure:{width}}  {_number(row.value):>9}  {must:>8} {goal:>8}  {row.verdict}")
     return "\n".join(lines)
 
 
