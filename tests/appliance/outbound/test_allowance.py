@@ -109,6 +109,17 @@ def test_alarm_at_80_percent() -> None:
     assert one.alarms(now) == ["8 of its day's 10 segments are used", "4 of its day's 5 recipients are used"]
 
 
+def test_lane_at_its_ceiling_leaves_the_rest_to_who_waits_for_an_answer() -> None:
+    one, now = pace(segments={"day": 100, "minute": 10}), ms(2026, 11, 22, 10, 0)
+    found = []
+    for used in (79, 1, 9, 1):
+        one.spend(PERSON, used, now)
+        found.append(sorted(one.closed(now)))
+    assert found == [[], ["bulk"], ["bulk"], ["bulk", "normal"]]
+    assert one.closed(ms(2026, 11, 23)) == frozenset()
+    assert pace().closed(now) == frozenset()
+
+
 def test_pause_between_messages_has_jitter_within_its_bounds() -> None:
     one = pace(pause_s=(2.0, 5.0))
     pauses = set()
