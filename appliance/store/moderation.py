@@ -133,7 +133,7 @@ _TROUBLE: Final = (
 )
 
 
-def live_pairs(db: sqlite3.Connection, limit: int = 100) -> list[LivePair]:
+def live_pairs(db: sqlite3.Connection, limit: int = 50) -> list[LivePair]:
     """Who talks now, the last to write first. No texts and no numbers: this is no look at anybody."""
     rows = db.execute(
         "SELECT id, began_ms, last_ms, texts FROM chat_pair WHERE ended_ms IS NULL"

@@ -83,27 +83,13 @@ def test_model_honest_dead_slow_and_lying_gives_one_true_answer_each(
     assert (
         "0922000001" not in json.dumps(asked["messages"]) and "[number]" in asked["messages"][-1]["content"]
     )
-    for mode in (
-        "dead",
-        "slow",
-        "silent",
-        "garbage",
-        "invents",
-        "leaks",
-        "obeys",
-        "foreign",
-        "empty",
-        "huge",
-    ):
+    modes = ("dead", "slow", "garbage", "invents", "leaks", "obeys", "foreign", "empty", "huge")
+    for mode in modes:
         model.order(mode="honest", once=[mode], seconds=20)
-        box.terminate()  # a fresh breaker for each: here the answer counts, not the breaker
-        box.start()
-        box.until_modem_ready()
         assert sara.says(f"is there a {mode} swimming pool aboard").startswith(UNKNOWN), mode
-        model.order(once=[mode], seconds=20)
-        said = sara.says(f"when must i be at the bus station for the {mode} bus")
-        assert said.startswith("Be there 30 minutes") or said.startswith(UNKNOWN), mode
-    assert len(sara.texts()) == 21
+        # An honest answer between two faults, or the breaker would spare us the next.
+        assert sara.says(f"heavy bags, {mode}").startswith("One bag of up to 20 kg"), mode
+    assert len(sara.texts()) == 1 + 2 * len(modes)
     assert box.count("SELECT count(*) FROM asking WHERE state <> 'told'") == 0
     log = box.log.read_text()
     assert "sk-test-secret" not in log and "swimming pool" not in log and SARA not in log
