@@ -19,10 +19,10 @@ ROWS = [
     Row("f", "nothing may be lost", 0.0, 0, None, less=True),
 ]
 
+VERDICTS = ["goal", "must", "SHORT", "must", "", "must"]
 
-@pytest.mark.parametrize(
-    ("row", "verdict"), zip(ROWS, ("goal", "must", "SHORT", "must", "", "must"), strict=True)
-)
+
+@pytest.mark.parametrize(("row", "verdict"), list(zip(ROWS, VERDICTS, strict=True)))
 def test_row_verdict_follows_its_marks(row: Row, verdict: str) -> None:
     assert row.verdict == verdict
 
