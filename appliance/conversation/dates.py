@@ -187,7 +187,10 @@ def _with_month(
         if tags[position].kind == "numeric":  # 25-27 Nov: the first of the days
             ends = _split(tags[position].values[0])
             return ends[0] if ends is not None and len(ends) == 2 and ends[0] < ends[1] else None
-        if position > at and has_word(tags, position + 1, "person", "seat", "ticket", "friend"):
+        counted = has_word(tags, position + 1, "person", "seat", "ticket", "friend")
+        # "25 nama 2": Oromo counts behind the word, so the two are the people and 25 is the day.
+        behind = position + 2 < len(tags) and number_of(tags[position + 2]) is not None
+        if position > at and counted and not behind:
             return None
         return number_of(tags[position])
 
@@ -273,6 +276,9 @@ def _numeric(text: str, today: dt.date, calendar: str, horizon_days: int) -> lis
         readings += _next(parts[0], parts[1], None, "gregorian", today)
     # Month first is how nobody here writes, unless the day first is no day or too far off to be meant.
     readings += _next(parts[1], parts[0], None, "gregorian", today)
+    if calendar == "gregorian":
+        # 20/3 in December: no 20 March that can be booked, but a 20 Hidar.
+        readings += _next(parts[0], parts[1], None, "ethiopian", today)
     readings.sort(key=lambda date: (date - today).days > horizon_days)
     return list(dict.fromkeys(readings))[:1]
 

@@ -24,11 +24,12 @@ def passengers_of(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
         and (n := number_of(t)) is not None
         and 1 <= n <= _PLENTY
         and not has_word(tags, at + 1, "birr")  # money
-        and not (at and "person" in t.values and number_of(tags[at - 1]) is not None)  # ሰባት: seven, or people
+        and not ("person" in t.values and _beside_a_number(tags, at))  # ሰባት: seven, or people
     }
     for at, n in numbers.items():
         beside = _BESIDE & {t.text for t in (*tags[max(0, at - 2) : at], *tags[at + 2 : at + 3])}
         joined = beside or any(has_word(tags, i, "me_and") for i in range(at))
+        joined = joined or (at > 0 and tags[at - 1].text in _ME)  # me & 3 friends
         if joined and (has_word(tags, at + 1, "friend", "kin") or has_word(tags, at - 1, "friend", "kin")):
             return n + 1  # and the one who texts
         if has_word(tags, at + 2, "person") and tags[at + 1].text in ("other", "more"):
@@ -63,6 +64,10 @@ def passengers_of(tags: Sequence[Tag], used: frozenset[int]) -> int | None:
         return 1
     left = [n for n in numbers.values() if n <= 20]
     return left[0] if len(left) == 1 else None
+
+
+def _beside_a_number(tags: Sequence[Tag], at: int) -> bool:
+    return any(0 <= i < len(tags) and number_of(tags[i]) is not None for i in (at - 1, at + 1))
 
 
 def _persons(tags: Sequence[Tag], numbers: dict[int, int]) -> tuple[list[int], int]:

@@ -235,7 +235,7 @@ def _intent(
     kept = bool(concepts & {"ticket", "seat", "pay", "code"})
     if kept and not towns:
         mine = "arrive" in concepts or "code" in concepts or _mine(tags)
-        if "missing" in concepts or (mine and not concepts & {"book", "want"}):
+        if "missing" in concepts or (mine and not concepts & {"book", "want", "how", "how_to"}):
             return "status"
     how_to = "how_to" in concepts or ("how" in concepts and bool(concepts & _DOING))
     how_to = how_to or ("where" in concepts and bool(concepts & {"pay", "ask_price"}))
