@@ -9,6 +9,7 @@ from typing import Any
 from appliance.conversation.asking import Asked, Fact, Known
 from appliance.message import Lane, Outbound
 from appliance.store import asking, outbound
+from appliance.store.booking import names_of
 from appliance.store.effects import EffectContext, effect
 from appliance.store.knowledge import KnowledgeSearch, learn
 from appliance.store.outbound import QueuedRow, QueueKey
@@ -76,8 +77,9 @@ class AssistantLook:
 
     def known(self, number: str) -> Known:
         """What the box knows of a person that no model may see."""
-        names = self._db.execute("SELECT name FROM contact WHERE number = ? AND name <> ''", (number,))
+        contacts = self._db.execute("SELECT name FROM contact WHERE number = ? AND name <> ''", (number,))
+        names = (*(name for (name,) in contacts), *names_of(self._db, number))
         codes = self._db.execute(
             "SELECT code FROM booking WHERE holder = ? ORDER BY id DESC LIMIT 20", (number,)
         )
-        return Known(tuple(name for (name,) in names), tuple(code for (code,) in codes))
+        return Known(names, tuple(code for (code,) in codes))

@@ -30,6 +30,18 @@ def box():
             " VALUES (?, '', '', CAST('{}' AS BLOB), 1, 1)",
             (person,),
         )
+        trial.db.execute(
+            "INSERT INTO asking (asker, came_by, language, words, prompt, facts, state, asked_ms,"
+            " deadline_ms, reserved_in, reserved_out, reserved_cost)"
+            " VALUES (?, '', 'en', 'why', '[]', '[]', 'told', 1, 2, 0, 0, 0)",
+            (person,),
+        )
+        trial.db.execute("INSERT INTO model_usage VALUES ('2026-11-22', ?, 0, 1, 10, 5, 0)", (person,))
+        trial.db.execute(
+            "INSERT INTO chat_flag (pair_id, number, at_ms, kind, text)"
+            " SELECT max(id), ?, 1, 'masked', 'x' FROM chat_pair HAVING max(id) IS NOT NULL",
+            (person,),
+        )
     yield trial
     trial.close()
 
