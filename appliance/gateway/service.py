@@ -239,7 +239,9 @@ class Gateway:
         if not proves(token, found[0] if found else None, now_ms) or found is None:
             if identity is not None:  # what has not the form of a key is nobody's guess
                 self._count_guess(address, now_ms)
-            raise Denied(401, "bad-key", "The key is missing, unknown, expired or revoked.")
+            if not token:
+                raise Denied(401, "bad-key", "Show a key: Authorization: Bearer op_...")
+            raise Denied(401, "bad-key", "The key is unknown, expired or revoked.")
         caller = Caller(found[1], found[0])
         if not allows_address(caller.key.networks, address):
             raise Denied(403, "address", "This key may not be used from this address.")
@@ -393,6 +395,10 @@ class Gateway:
         running = (client.id, key)
         if key:
             if running in self._running:
+                # Another repetition may be asking, too: what is answered already is answered to all.
+                earlier = await self.earlier_answer(client, key, request)
+                if earlier is not None:
+                    return earlier
                 raise Denied(409, "still-running", "The first request with this Idempotency-Key still runs.")
             self._running.add(running)
         try:

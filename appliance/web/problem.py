@@ -20,6 +20,7 @@ PROBLEM_JSON: Final = "application/problem+json"
 # msgspec says: Expected `str`, got `int` - at `$.from`
 _AT: Final = re.compile(r" - at `(\$[^`]*)`\Z")
 _EXPECTED: Final = re.compile(r"Expected (.+?), got (.+)\Z")
+_CHOICE: Final = re.compile(r"Invalid enum value '(.*)'\Z", re.DOTALL)
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`\Z")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`\Z")
 
@@ -106,10 +107,12 @@ def _why_unreadable(error: Exception, raw: bytes | None) -> str:
 
 
 def from_decode_error(
-    error: msgspec.DecodeError | UnicodeDecodeError | RecursionError, raw: bytes | msgspec.Raw | None = None
+    error: msgspec.DecodeError | UnicodeDecodeError | RecursionError,
+    raw: bytes | msgspec.Raw | None = None,
+    wanted: Any = None,
 ) -> Problem:
-    """400 for a body that msgspec refused (UNREADABLE); the path it names is kept. raw: the body, to say
-    more of it."""
+    """400 for a body that msgspec refused (UNREADABLE); the path it names is kept. raw: the body, wanted: the
+    type it should have had, to say more of it."""
     if not isinstance(error, msgspec.ValidationError):
         return Problem(
             400,
@@ -135,11 +138,28 @@ def from_decode_error(
             "expected": expected[1].replace("`", ""),
             "found": expected[2].replace("`", ""),
         }
+    elif (choice := _CHOICE.match(text)) and (known := _choices(wanted, where)):
+        entry |= {"expected": f"one of {', '.join(known)}", "found": choice[1]}
+        text = f"Expected {entry['expected']}, got {choice[1]!r}"
     else:
         entry["expected"] = text.removeprefix("Expected ").replace("`", "")
     return Problem(
         400, "bad-field", f"{where}: {text[0].lower()}{text[1:].replace('`', '')}.", errors=[entry]
     )
+
+
+def _choices(wanted: Any, where: str) -> list[str]:
+    """The words that a field of `wanted` may have, by the path that msgspec names; [] where there are none."""
+    kind = msgspec.inspect.type_info(wanted) if wanted is not None else None
+    for step in re.findall(r"\w+|\[[^\]]*\]", where.removeprefix("$")):
+        match kind:
+            case msgspec.inspect.StructType():
+                kind = next((each.type for each in kind.fields if each.encode_name == step), None)
+            case msgspec.inspect.ListType():
+                kind = kind.item_type
+            case msgspec.inspect.DictType():
+                kind = kind.value_type
+    return [str(value) for value in kind.values] if isinstance(kind, msgspec.inspect.LiteralType) else []
 
 
 _CODES: Final = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}

@@ -58,7 +58,7 @@ async def send_batch(call: Call) -> Result:
             messages.append(await call.gateway.prepare(_ITEM.decode(raw), call.caller.client))
             places.append(place)
         except UNREADABLE as error:
-            results[place] = _refused(from_decode_error(error, raw), place)
+            results[place] = _refused(from_decode_error(error, raw, shapes.SendRequest), place)
         except ItemError as error:
             results[place] = _refused(item_problem(error), place)
         except Denied as error:

@@ -116,7 +116,7 @@ class _Endpoint:
         self._gateway = gateway
         self._settings = settings
         self._operation = operation
-        wanted = operation.decode_as or operation.body
+        self._wanted = wanted = operation.decode_as or operation.body
         self._decoder = None if wanted is None else msgspec.json.Decoder(wanted)
 
     async def answer(self, request: Asked) -> Answer:
@@ -159,7 +159,7 @@ class _Endpoint:
         try:
             return raw, self._decoder.decode(raw)
         except UNREADABLE as error:
-            raise from_decode_error(error, raw) from None
+            raise from_decode_error(error, raw, self._wanted) from None
 
 
 def _token(request: Asked) -> str:

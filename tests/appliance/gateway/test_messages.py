@@ -129,6 +129,14 @@ async def test_idempotency_together_one_is_taken_and_the_other_waits_or_gets_its
     assert len(office.offered) == 1
 
 
+async def test_idempotency_repeated_by_many_at_once_is_answered_to_all(office: Any) -> None:
+    _, key = await office.client("acme")
+    body = {"to": TO, "text": "x"}
+    first = await office.call("POST", "/v1/messages", key, json=body, idem="1")
+    asked = (office.call("POST", "/v1/messages", key, json=body, idem="1") for _ in range(20))
+    assert [answer for answer in await asyncio.gather(*asked) if answer != first] == []
+
+
 async def test_idempotency_answer_is_given_again_though_the_client_is_too_fast_now(office: Any) -> None:
     _, key = await office.client("acme")
     await office.write(_set_rate, 1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 
@@ -33,3 +35,28 @@ def test_unreadable_body_with_whole_pairs_is_not_blamed_on_them() -> None:
     with pytest.raises(msgspec.DecodeError) as refused:
         msgspec.json.decode(raw)
     assert "half" not in from_decode_error(refused.value, raw).detail
+
+
+class Inner(msgspec.Struct):
+    lane: Literal["otp", "bulk"]
+
+
+class Outer(msgspec.Struct):
+    all: list[Inner] = []
+    by_name: dict[str, Inner] = {}
+    maybe: Literal["a", "b"] | None = None
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"all": [{"lane": "otp"}, {"lane": "fast"}]}', "one of bulk, otp"),
+        (b'{"by_name": {"x": {"lane": "fast"}}}', "one of bulk, otp"),
+    ],
+)
+def test_word_that_is_none_of_some_is_told_which_they_are(raw: bytes, expected: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as refused:
+        msgspec.json.decode(raw, type=Outer)
+    problem = from_decode_error(refused.value, raw, Outer)
+    assert problem.errors[0]["expected"] == expected and problem.errors[0]["found"] == "fast"
+    assert f"expected {expected}, got 'fast'" in problem.detail
