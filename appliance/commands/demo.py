@@ -12,6 +12,7 @@ import ctypes
 import errno
 import fcntl
 import functools
+import itertools
 import os
 import secrets
 import signal
@@ -63,6 +64,9 @@ level = "warning"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", default=str(DEMO_DIR), metavar="DIR", help="where its data are kept")
+    parser.add_argument(
+        "--telebirr", action="store_true", help="with telebirr's emulator: passengers pay by a link"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         prepare_data_dir(data)
         with _only_one(data):
-            return _demo(data)
+            return _demo(data, telebirr=args.telebirr)
     except StartRefused as error:
         return refuse(error.code, error.line)
     except ConfigErrors as error:
@@ -93,13 +97,13 @@ def free_port(first: int = FIRST_PORT) -> int:
     raise StartRefused(Exit.PORT_BUSY, f"127.0.0.1: ports {first} to {first + PORTS - 1} are all taken")
 
 
-def _demo(data: Path) -> int:
+def _demo(data: Path, *, telebirr: bool) -> int:
     network = data / "network"
-    loop.run(_give_pin(data))
-    with _simulator(network):
+    with _simulator(network), _telebirr(data / "telebirr", wanted=telebirr) as settings:
+        loop.run(_give_pin(data))
         for _ in range(PORTS):
             port = free_port()
-            config = _configure(data, port, network / "modem0")
+            config = _configure(data, port, network / "modem0", settings)
             code = run_config(config, functools.partial(_greet, config, port))
             # Somebody may take the port between the look and the start.
             if code != Exit.PORT_BUSY or config.http.port != port:
@@ -120,11 +124,49 @@ async def _give_pin(data: Path) -> None:
         await store.close()
 
 
-def _configure(data: Path, port: int, modem: Path) -> Config:
-    """Write the demo's configuration and read it back, with the environment over it."""
+def _configure(data: Path, port: int, modem: Path, telebirr: str) -> Config:
+    """Write the demo's configuration and read it back, with the environment over it.
+
+    telebirr: the settings that its emulator printed, "" for none.
+    """
     file = data / "outpost.toml"
-    file.write_text(_CONFIG.format(data_dir=data, port=port, modem=modem, agent=AGENT), encoding="utf-8")
+    text = _CONFIG.format(data_dir=data, port=port, modem=modem, agent=AGENT)
+    if telebirr:
+        text += f'\n{telebirr}public_url = "http://127.0.0.1:{port}"\n'
+    file.write_text(text, encoding="utf-8")
     return load(file)
+
+
+@contextlib.contextmanager
+def _telebirr(folder: Path, *, wanted: bool) -> Iterator[str]:
+    """Run `outpost emulate telebirr` beside us, and give the settings that it prints."""
+    if not wanted:
+        yield ""
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance", "emulate", "telebirr", "--port", "0", "--folder", str(folder)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_end_with_parent(os.getpid()),  # before any thread exists here
+    )
+    assert process.stdout is not None
+    try:
+        lines = list(itertools.takewhile(lambda line: not line.startswith("#"), process.stdout))
+        if not lines:
+            raise StartRefused(
+                Exit.FAILED, "telebirr's emulator did not start; try: outpost emulate telebirr"
+            )
+        yield "".join(lines)
+    finally:
+        process.terminate()
+        process.stdout.close()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -184,6 +226,7 @@ def _greet(config: Config, port: int, address: str) -> None:
     """Print how to use it. port: the one that the demo chose."""
     taken = f"   (port {FIRST_PORT} is taken)" if port == config.http.port != FIRST_PORT else ""
     data = config.data_path
+    telebirr = config.payments.telebirr.app_id is not None
     handset = ".venv/bin/outpost handset" + ("" if data == DEMO_DIR else f" --data-dir {data}")
     lines = [
         f"Outpost runs.  Page: {address}{taken}",
@@ -192,6 +235,7 @@ def _greet(config: Config, port: int, address: str) -> None:
         "  then text, for one:  BOOK ADDIS HAWASSA TOMORROW 2      (or: HELP)",
         f"The agent who takes the cash:     {handset} --number {AGENT}",
         f"  texts:  PAY, the code of the booking and the PIN {AGENT_PIN}",
+        *(["A link comes with held seats: open it in a browser to pay."] if telebirr else []),
         f"Data: {_near(data)}, kept for the next time.  Stop: Ctrl-C",
     ]
     print(*lines, sep="\n", flush=True)

@@ -83,6 +83,17 @@ def test_demo_greets_answers_and_survives_a_kill(demo_dir: Path) -> None:
     assert second.process.returncode == Exit.STOPPED, err
 
 
+def test_demo_with_telebirr_runs_its_emulator_beside_it(tmp_path: Path) -> None:
+    with demo._telebirr(tmp_path / "telebirr", wanted=True) as settings:
+        config = demo._configure(tmp_path, 8099, tmp_path / "modem0", settings)
+        telebirr = config.payments.telebirr
+        assert telebirr.app_id and telebirr.public_url == "http://127.0.0.1:8099"
+        with socket.create_connection(("127.0.0.1", int(telebirr.url.split(":")[2].split("/")[0])), 5):
+            pass
+    with demo._telebirr(tmp_path, wanted=False) as settings:
+        assert settings == ""
+
+
 def test_demo_takes_the_next_port_when_one_is_taken() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
