@@ -15,7 +15,7 @@ from typing import Final
 
 from tests.torture.providers import SPOILT
 
-__all__ = ["ELSEWHERE", "KINDS", "MODEM", "POINTS", "Fault", "Spoiler", "compile_library", "plan"]
+__all__ = ["ELSEWHERE", "KINDS", "MODEM", "POINTS", "SHORT", "Fault", "Spoiler", "compile_library", "plan"]
 
 SOURCE: Final = Path(__file__).with_name("faulty.c")
 _CONTROL: Final = struct.Struct("=iiiiq")  # struct control of faulty.c
@@ -69,6 +69,18 @@ KINDS: Final = KILLS + DISK + CLOCK + OUTSIDE + MODEM
 SLOW: Final = frozenset(
     {"modem hangs", "modem resets", "brown-out", "answer lost", "refused", "storage full", "filled disk"}
 )
+# Each kind once, in few rounds: the slow ones together, and first, so that the others fit beside them.
+SHORT: Final = (
+    ("modem hangs", "answer lost", "refused", "kill main"),
+    ("kill worker", "slow sync", "provider", "deliveries"),
+    ("kill both", "webhooks", "line noise"),
+    ("kill at a point", "freeze worker", "reports"),
+    ("freeze", "full disk", "network lost"),
+    ("failing sync", "modem vanishes"),
+    ("locked file", "clock forward"),
+    ("filled disk", "clock back"),
+    ("modem resets", "storage full", "brown-out"),
+)
 _WEIGHTS: Final = [0.25 if kind in SLOW else 4.0 for kind in KINDS]
 
 
@@ -82,10 +94,10 @@ class Fault:
     value: str = ""
 
 
-def plan(rng: random.Random, *, kinds: tuple[str, ...] = KINDS, most: int = 3) -> list[Fault]:
-    """One to `most` faults of a round, in order of time."""
+def plan(rng: random.Random, *, kinds: tuple[str, ...] = KINDS, most: int | None = 3) -> list[Fault]:
+    """One to `most` faults of a round, in order of time; None: one of each kind."""
     weights = _WEIGHTS if kinds is KINDS else None
-    chosen = rng.choices(kinds, weights, k=rng.randint(1, most))
+    chosen = list(kinds) if most is None else rng.choices(kinds, weights, k=rng.randint(1, most))
     return sorted((_fault(rng, kind) for kind in chosen), key=lambda fault: fault.at_s)
 
 

@@ -57,7 +57,7 @@ class Round:
         seed: int,
         senders: int,
         kinds: tuple[str, ...],
-        most: int,
+        most: int | None,
     ) -> None:
         self.rng = rng = random.Random(seed)
         self.folder, self.network = folder, network

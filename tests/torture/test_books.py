@@ -17,7 +17,7 @@ import pytest
 from appliance.store.database import known_migrations
 from tests.torture.books import Books, Verdict, compare, unfinished
 from tests.torture.box import ROOT
-from tests.torture.faults import ELSEWHERE, KINDS, POINTS, Fault, Spoiler, compile_library, plan
+from tests.torture.faults import ELSEWHERE, KINDS, POINTS, SHORT, Fault, Spoiler, compile_library, plan
 
 ANN, BEN = "+251900000001", "+251900000002"
 HELLO = "Hello"
@@ -227,6 +227,12 @@ def test_plan_is_the_same_for_the_same_seed_and_knows_every_kind_and_point() -> 
     assert {fault.kind for each in plans for fault in each} == set(KINDS)
     points = {fault.value.partition("=")[0] for each in plans for fault in each if "=kill" in fault.value}
     assert points == set(POINTS)
+
+
+def test_short_form_has_each_kind_once() -> None:
+    assert sorted(kind for kinds in SHORT for kind in kinds) == sorted(KINDS)
+    for kinds in SHORT:
+        assert sorted(fault.kind for fault in plan(random.Random(1), kinds=kinds, most=None)) == sorted(kinds)
 
 
 def test_every_fault_point_of_the_code_is_in_the_plan_and_in_the_docs() -> None:
