@@ -16,6 +16,7 @@ __all__ = ["BOX", "Brake", "Spent", "brake", "braked_person", "count", "spent"]
 
 BOX: Final = ""
 ALARM_SHARE: Final = 0.8
+ALARMS: Final = 5  # on one page; more of them say no more
 
 
 class Brake(NamedTuple):
@@ -77,6 +78,8 @@ def spent(db: sqlite3.Connection, limits: Spend, now_ms: int) -> list[Spent]:
         window = Window(at_ms, segments).now(now_ms, DAY_MS)
         if limit and window.used >= ALARM_SHARE * limit:
             found.append(Spent(_shown(who), window.used, limit))
+        if len(found) >= ALARMS:
+            break
     return found
 
 

@@ -255,13 +255,13 @@ async def test_modem_whose_sim_is_set_aside_says_why_on_its_page_and_in_front(be
 def test_spending_what_is_set_aside_and_workers_that_end_are_told(bench: Any, health: Any) -> None:
     state = dict(bench.dispatcher.snapshot()) | {"aside": 2, "alarm": "3 workers in a row died"}
     spent = [
-        {"who": "the box", "segments": 90, "limit": 100},
+        {"who": "the box", "segments": 100, "limit": 100},
         {"who": "+251911234567", "segments": 9, "limit": 9},
     ]
     found = box.find_faults(bench.services, [health()], state, {"spent": spent}, box.Disk(10**12, 10**12))
     assert [(each.level, each.what) for each in found] == [
         ("bad", "Workers end at once: 3 workers in a row died."),
-        ("bad", "Spending: +251 911 234 567 has used 9 of 9 SMS in 24 hours: the brake is on."),
+        ("bad", "Spending: the box has used 100 of 100 SMS in 24 hours: the brake is on."),
         ("warn", "2 messages are set aside: their turns failed twice."),
-        ("warn", "Spending: the box has used 90 of 100 SMS in 24 hours."),
+        ("warn", "Spending: +251 911 234 567 has used 9 of 9 SMS in 24 hours: the brake is on."),
     ]
