@@ -149,7 +149,7 @@ def from_decode_error(
 
 
 def _choices(wanted: Any, where: str) -> list[str]:
-    """The words that a field of `wanted` may have, by the path that msgspec names; [] where there are none."""
+    """The words that a field of `wanted` may have, by the path that msgspec names; [] where any will do."""
     kind = msgspec.inspect.type_info(wanted) if wanted is not None else None
     for step in re.findall(r"\w+|\[[^\]]*\]", where.removeprefix("$")):
         match kind:
