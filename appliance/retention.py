@@ -53,6 +53,7 @@ class Retention:
                 end = min(first + PIECE - 1, last)
                 count += await self._store.writer.run(retention.forget, table, first, end, before_ms)
             self._done[table] = max(done, last)
+        await self._store.writer.run(retention.forget_talk, before_ms)
         if count:
             log.info("forgot the texts and numbers of %d messages", count)
         return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -64,3 +65,36 @@ async def test_retention_of_sent_messages_leaves_those_under_way(store: Store) -
 async def test_retention_takes_many_rows_in_pieces(store: Store) -> None:
     await put(store, 31, count=2 * PIECE + 5)
     assert await keeping(store, 30).run() == 2 * PIECE + 5
+
+
+async def test_retention_forgets_questions_flags_and_closed_reports(store: Store) -> None:
+    old, new = NOW_MS - 31 * DAY_MS, NOW_MS - 29 * DAY_MS
+    sara = "+251922222222"
+
+    def put_talk(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO chat_pair (id, began_ms, last_ms) VALUES (1, 1, 1)")
+        for one, other in ((ABEBE, sara), (sara, ABEBE)):
+            db.execute(
+                "INSERT INTO chat_report (pair_id, reporter, reported, words, at_ms, state)"
+                " VALUES (1, ?, ?, 'rude', ?, 'upheld')",
+                (one, other, old),
+            )
+        for at_ms in (old, new):
+            db.execute(
+                "INSERT INTO chat_flag (pair_id, number, at_ms, kind, text) VALUES (1, ?, ?, 'masked', ?)",
+                (ABEBE, at_ms, "bad words"),
+            )
+
+    await store.writer.run(put_talk)
+    await keeping(store, 30).run()
+    await keeping(store, 30).run()
+    reports = "SELECT reporter, reported, words FROM chat_report"
+    assert await store.reader.run(lambda db: db.execute(reports).fetchall()) == [
+        ("forgotten-1", "forgotten-1", ""),
+        ("forgotten-2", "forgotten-2", ""),
+    ]
+    flags = "SELECT number, text FROM chat_flag ORDER BY id"
+    assert await store.reader.run(lambda db: db.execute(flags).fetchall()) == [
+        ("forgotten-1", ""),
+        (ABEBE, "bad words"),
+    ]
