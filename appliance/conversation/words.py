@@ -58,7 +58,8 @@ class Lexicon:
     def __init__(self, languages: Iterable[Language]) -> None:
         self.exact: dict[str, dict[str, set[str]]] = {}  # spelling -> concept -> languages
         self._roots: list[tuple[str, str, str]] = []  # consonants, concept, language
-        self._runs: dict[tuple[int, str], list[str]] = {}  # of so many words
+        self._runs: dict[tuple[int, str], list[str]] = {}  # of so many words, by their sounds
+        several: set[str] = set()
         for language in languages:
             for concept, roots in language.roots.items():
                 self._roots += [(root, concept, language.language) for root in roots]
@@ -67,15 +68,17 @@ class Lexicon:
                     found = words(spelling)
                     key = "".join(found)
                     if len(found) > 1 and len(latin(key)) >= 6 and key not in self.exact:
-                        self._runs.setdefault((len(found), latin(key)[:1]), []).append(key)
+                        several.add(key)
+                        for sounds in _sounds(key):
+                            self._runs.setdefault((len(found), sounds), []).append(key)
                     self.exact.setdefault(key, {}).setdefault(concept, set()).add(language.language)
         # A word too short to be told from its neighbours is never taken as a misspelling.
         self._fuzzy: dict[str, list[str]] = {}
-        several = {key for keys in self._runs.values() for key in keys}
         for key in self.exact:
             # A phrase run together has to be long to be meant by one word: stupid is not "stop it".
             if len(latin(key)) >= (10 if key in several else 5):
-                self._fuzzy.setdefault(skeleton(key)[:1], []).append(key)
+                for sounds in _sounds(key):
+                    self._fuzzy.setdefault(sounds, []).append(key)
 
     def tag(self, key: str, text: str, role: str = "", *, sure: bool = True) -> Tag:
         concepts = self.exact[key]
@@ -103,12 +106,12 @@ class Lexicon:
         if any(word[0].isdigit() for word in run) or all(map(self._is_known, run)):
             return None
         key = "".join(run)
-        near = _nearest(key, self._runs.get((len(run), latin(key)[:1]), ()))
+        near = _nearest(key, (k for s in _sounds(key) for k in self._runs.get((len(run), s), ())))
         return None if near is None else near[1]
 
     def nearest(self, key: str) -> tuple[float, str] | None:
         """The known spelling closest to a misspelt one: (distance from 0 to 1, spelling)."""
-        return _nearest(key, self._fuzzy.get(skeleton(key)[:1], ()))
+        return _nearest(key, (k for s in _sounds(key) for k in self._fuzzy.get(s, ())))
 
 
 class Names:
@@ -169,6 +172,16 @@ class Names:
         return best, close
 
 
+@lru_cache(maxsize=8192)
+def _sounds(key: str) -> tuple[str, ...]:
+    """The consonants of a spelling, and the same with one left out: two that share one of these differ by
+    a consonant at most, whatever their vowels. So the near ones are found without measuring all."""
+    sounds = skeleton(key)
+    if len(sounds) < 3:  # with one left out, everything would be near
+        return (sounds,)
+    return (sounds, *dict.fromkeys(sounds[:at] + sounds[at + 1 :] for at in range(len(sounds))))
+
+
 def _marks(spelling: str) -> set[str]:
     return {latin(spelling)[:1], "^" + skeleton(spelling)[:1]}
 
@@ -181,7 +194,7 @@ def _limit(spoken: str) -> float:
 def _nearest(key: str, pool: Iterable[str]) -> tuple[float, str] | None:
     best: tuple[float, str] | None = None
     short = len(latin(key)) < 5
-    for spelling in pool:
+    for spelling in dict.fromkeys(pool):
         if short and spelling.isascii() != key.isascii():
             continue  # four letters of one script fit too much of the other
         distance = _distance(key, spelling)
