@@ -20,13 +20,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from appliance import loop
 from appliance.commands.asking import DEMO_DIR, NotRunning, ask
 from appliance.commands.run import DEFAULT_CONFIG
 from appliance.config import Config, ConfigErrors, ModemConfig, load
+from appliance.conversation.kit import Kit
+from appliance.conversation.phrases import PhraseErrors
+from appliance.conversation.wordlists import WordListErrors
 from appliance.exits import Exit
 
-__all__ = ["Finding", "configure", "findings_of_clock", "findings_of_disk", "findings_of_modem", "run"]
+__all__ = [
+    "Finding",
+    "configure",
+    "findings_of_clock",
+    "findings_of_disk",
+    "findings_of_files",
+    "findings_of_modem",
+    "run",
+]
 
 PROBE_S: Final = 45.0  # a modem that was just plugged in may take that long to register
 DISK_FULL: Final = 50 << 20  # octets; below it the writer may fail at any commit
@@ -85,8 +98,21 @@ def run(args: argparse.Namespace) -> int:
     return int(Exit.FAILED) if bad else int(Exit.STOPPED)
 
 
+def findings_of_files(config: Config) -> Iterator[Finding]:
+    """What the configuration names and the start would refuse: phrases, word lists, the model's key."""
+    try:
+        Kit(msgspec.to_builtins(config))
+        config.assistant.key()
+    except (PhraseErrors, WordListErrors) as error:
+        for line in error.lines:
+            yield Finding("bad", "texts", line, "mend the file; the start is refused until then")
+    except ValueError as error:  # of the key, which is not in its words
+        yield Finding("bad", "model", str(error), "mend it, or take assistant.endpoint out")
+
+
 def _findings(config: Config, file: str, wait_s: float) -> Iterator[Finding]:
     yield Finding("ok", "configuration", f"{file} can be used")
+    yield from findings_of_files(config)
     if config.http.page_password is None and not config.http.is_local:
         yield Finding(
             "note",

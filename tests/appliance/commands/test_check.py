@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from appliance.commands import check, main
-from appliance.config import ModemConfig
+from appliance.config import Config, ModemConfig
 from appliance.exits import Exit
+from appliance.talk_settings import Assistant, Chat
 
 MODEM = ModemConfig(name="m0", port="/dev/ttyUSB2")
 READY: dict[str, Any] = {
@@ -124,3 +125,15 @@ def test_check_without_a_file_checks_the_demo_where_nothing_is_installed(
     (tmp_path / "outpost.toml").write_text(f"data_dir = '{tmp_path}'\nunknown = 1\n")
     assert main(["check"]) == Exit.FAILED
     assert "outpost.toml: unknown" in capsys.readouterr().err
+
+
+def test_files_that_the_start_would_refuse_are_named(tmp_path: Path) -> None:
+    (tmp_path / "en.toml").write_text('language = "en"\nconfidence = "x"\ndigits = [["a"]]\n')
+    broken = Config(chat=Chat(words=str(tmp_path)))
+    keyless = Config(assistant=Assistant(endpoint="https://m.example/v1", model="m", api_key="file:/no/key"))
+    assert [finding.found for finding in check.findings_of_files(broken)] == [
+        "en.toml: digits: 1 lists; want ten, for 0 to 9"
+    ]
+    (finding,) = check.findings_of_files(keyless)
+    assert finding.grade == "bad" and "/no/key cannot be read" in finding.found
+    assert list(check.findings_of_files(Config())) == []
