@@ -16,6 +16,7 @@ from appliance.clock import Line
 from appliance.message import OUTBOUND_MOVES, Lane, OutboundState
 from appliance.store import gateway, outbound, prices, timeline
 from appliance.store.database import known_migrations
+from appliance.store.enqueue import enqueue
 from appliance.store.gateway import NewMessage
 
 NOW = 1_795_000_000_000
@@ -81,7 +82,7 @@ class Box:
             for _ in range(self.chance.randint(1, 3))
         ]
         client = self.chance.choice(self.ids)
-        gateway.enqueue(self.db, client, messages, self.now, "", b"", lambda results: (202, b""))
+        enqueue(self.db, client, messages, self.now, "", b"", lambda results: (202, b""))
 
     def move(self) -> None:
         """Any move that the table of states has, by the op that makes it."""
