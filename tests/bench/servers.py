@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -246,7 +246,10 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def rss_mib(pid: int) -> float:
-    """Resident memory of a process and its children."""
-    pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in (pid, *children(pid)))
+def rss_mib(pid: int, only: Sequence[int] | None = None) -> float:
+    """Resident memory of a process and its children, or those of them that are named."""
+    pages = sum(
+        int(Path(f"/proc/{each}/statm").read_text().split()[1])
+        for each in (pid, *(children(pid) if only is None else only))
+    )
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
