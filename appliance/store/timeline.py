@@ -86,8 +86,11 @@ MOVES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "kannel_report": (f"UPDATE kannel_report SET next_attempt_ms = {_LATER.format('next_attempt_ms')}",),
     "campaign": (
-        "UPDATE campaign SET next_slice_ms = next_slice_ms + :by"
-        " WHERE state = 'running' OR (state = 'scheduled' AND next_slice_ms > start_at_ms)",
+        "UPDATE campaign SET next_slice_ms = next_slice_ms + :by WHERE state = 'running'"
+        " OR (state = 'scheduled' AND next_slice_ms > start_at_ms AND start_at_ms > created_at_ms)",
+        # Nobody wished for a time: it was to start at once.
+        "UPDATE campaign SET start_at_ms = start_at_ms + :by, next_slice_ms = next_slice_ms + :by,"
+        " created_at_ms = created_at_ms + :by WHERE state = 'scheduled' AND start_at_ms <= created_at_ms",
     ),
     "idempotency": (
         "UPDATE idempotency SET created_at_ms = created_at_ms + :by WHERE created_at_ms >= :since",

@@ -157,6 +157,29 @@ def test_allowance_counted_in_a_time_to_come_is_not_spent_until_then(db: sqlite3
     assert db.execute("SELECT start_ms FROM allowance").fetchone() == (NOW - 3_600_000 - BY,)
 
 
+@pytest.mark.parametrize(
+    ("state", "start_ms", "slice_ms", "moved"),
+    [
+        ("scheduled", NOW, NOW, (BY, BY)),  # seed 50034: "at once" must not become "in twenty minutes"
+        ("scheduled", NOW, NOW + 30_000, (BY, BY)),
+        ("scheduled", NOW + 9_000, NOW + 9_000, (0, 0)),
+        ("scheduled", NOW + 9_000, NOW + 39_000, (0, BY)),
+        ("running", NOW + 9_000, NOW + 9_000, (0, BY)),
+        ("done", NOW, NOW, (0, 0)),
+    ],
+)
+def test_campaign_keeps_a_start_that_was_wished_for_and_no_other(
+    db: sqlite3.Connection, state: str, start_ms: int, slice_ms: int, moved: tuple[int, int]
+) -> None:
+    put(
+        db, "campaign", client_id=1, name="n", group_name="g", body="{}", per_minute=60, state=state,
+        start_at_ms=start_ms, next_slice_ms=slice_ms, made_by="k", created_at_ms=NOW,
+    )  # fmt: skip
+    shift(db)
+    row = db.execute("SELECT start_at_ms, next_slice_ms FROM campaign").fetchone()
+    assert row == (start_ms + moved[0], slice_ms + moved[1])
+
+
 def test_line_is_stored_with_the_move(db: sqlite3.Connection) -> None:
     shift(db)
     assert timeline.load(db) == LINE
