@@ -216,6 +216,7 @@ class Appliance:
                 seats_per_bus=booking.seats_per_bus,
                 timezone_minutes=self.config.conversation.timezone_minutes,
                 sample=booking.timetable is None,
+                once=True,
             )
         except (timetable.TimetableErrors, OSError) as error:
             # The timetable that was in force stays so: a wrong file must not stop the messages.

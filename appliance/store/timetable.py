@@ -88,9 +88,20 @@ def import_folder(
     seats_per_bus: int,
     timezone_minutes: int,
     sample: bool = False,
+    once: bool = False,
 ) -> ImportResult:
-    """Make the CSV files of a folder the timetable in force. Raises TimetableErrors; then nothing changed."""
+    """Make the CSV files of a folder the timetable in force. Raises TimetableErrors; then nothing changed.
+
+    once: not if the same files were in force before, since another timetable was brought after them by hand;
+    nor the sample where there is a timetable already.
+    """
     plan = read_folder(folder, sample=sample)
+    if once:
+        digest = _digest(plan, seats_per_bus, timezone_minutes)
+        known = db.execute("SELECT count(*), max(digest = ?) FROM timetable", (digest,)).fetchone()
+        own = db.execute("SELECT 1 FROM timetable WHERE sample = 0 AND digest <> ''").fetchone()
+        if known[1] or (sample and own):
+            return ImportResult(changed=False)
     return put_in_force(
         db, plan, now_ms=now_ms, seats_per_bus=seats_per_bus, timezone_minutes=timezone_minutes
     )
@@ -145,7 +156,7 @@ def differences(
     db: sqlite3.Connection, plan: Plan, seats: int, timezone_minutes: int, now_ms: int
 ) -> Differences | None:
     """What the plan would change of the timetable in force; None: nothing. Only reads."""
-    digest = f"{plan.digest} {seats} {timezone_minutes}"
+    digest = _digest(plan, seats, timezone_minutes)
     latest = db.execute("SELECT digest FROM timetable ORDER BY id DESC LIMIT 1").fetchone()
     if latest is not None and latest[0] == digest:
         return None
@@ -173,6 +184,9 @@ def differences(
         if not same or service.without or zones.get(known[4]) != timezone_minutes:
             kept.append((known[0], service))
     gone = tuple(row[0] for row in before.values())
+    # A bus of the same way and hour takes the sold seats of the one that goes, see `switch`.
+    hours = {(one.origin, one.destination, one.minute) for one in plan.services}
+    lost = {row[0] for key, row in before.items() if key[:3] not in hours}
     result = ImportResult(
         changed=True,
         towns=len(plan.towns),
@@ -181,10 +195,14 @@ def differences(
         added=len(fresh),
         removed=len(gone),
         fares=sum(fares.get(way, fare) != fare for way, fare in new_fares.items()),
-        sold=_sold(db, set(gone), now_ms),
+        sold=_sold(db, lost, now_ms),
         warnings=plan.warnings,
     )
     return Differences(digest, tuple(fresh), tuple(kept), gone, result)
+
+
+def _digest(plan: Plan, seats: int, timezone_minutes: int) -> str:
+    return f"{plan.digest} {seats} {timezone_minutes}"
 
 
 def _sold(db: sqlite3.Connection, gone: set[int], now_ms: int) -> int:
@@ -284,6 +302,7 @@ def switch(
         [(seats, one.kind, one.valid_until, timetable, number) for number, one in found.kept],
     )
     db.execute("UPDATE service SET retired = 0, timetable_id = ? WHERE retired = ?", (timetable, STAGED))
+    _adopt(db, now_ms)
     for number, one in found.kept:
         for date in one.without:
             _cancel_day(db, number, date, timezone_minutes)
@@ -296,6 +315,26 @@ def switch(
             ).fetchone()
             for date in one.without:
                 _cancel_day(db, number, date, timezone_minutes)
+
+
+def _adopt(db: sqlite3.Connection, now_ms: int) -> None:
+    """Give departures to come, whose service is gone, to the new service of the same way, hour and day.
+
+    It is the same bus under another calendar: with two departures its seats would be sold twice.
+    """
+    heir = (
+        "SELECT n.id FROM service o JOIN service n ON n.route_id = o.route_id AND n.minute = o.minute"
+        " WHERE o.id = departure.service_id AND n.retired = 0"
+        " AND departure.date BETWEEN n.valid_from AND n.valid_until"
+        " AND (n.days >> ((strftime('%w', departure.date) + 6) % 7)) & 1"
+        " AND NOT EXISTS (SELECT 1 FROM departure d WHERE d.service_id = n.id AND d.date = departure.date)"
+        " LIMIT 1"
+    )
+    db.execute(
+        f"UPDATE departure SET service_id = ({heir}) WHERE departs_at_ms > ? AND ({heir}) IS NOT NULL"
+        " AND service_id IN (SELECT id FROM service WHERE retired = 1)",
+        (now_ms,),
+    )
 
 
 def _cancel_day(db: sqlite3.Connection, service_id: int, date: str, timezone_minutes: int) -> None:

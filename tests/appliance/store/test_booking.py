@@ -368,3 +368,38 @@ def test_look_nearby_tells_towns_with_a_bus_the_nearest_first(db: sqlite3.Connec
     # From a town without a way there: where one could get on instead.
     assert {each.slot for each in look.nearby("Goba", "Addis Ababa")} == {"origin"}
     assert look.nearby("Moyale", "Assosa") == []
+
+
+def small(folder: Path, minute: str) -> Path:
+    folder.mkdir()
+    (folder / "towns.csv").write_bytes((SAMPLE_FOLDER / "towns.csv").read_bytes())
+    (folder / "routes.csv").write_text(
+        "origin,destination,km,typical_duration_min,fare_etb,departures\n"
+        f"Addis Ababa,Hawassa,275,315,445,{minute}\n"
+    )
+    return folder
+
+
+def bring(db: sqlite3.Connection, folder: Path, *, once: bool = False, sample: bool = False) -> bool:
+    return import_folder(
+        db, folder, now_ms=NOW, seats_per_bus=4, timezone_minutes=180, once=once, sample=sample
+    ).changed
+
+
+def test_import_back_and_forth_sells_no_seat_of_a_bus_twice(db: sqlite3.Connection, tmp_path: Path) -> None:
+    hold(db, "AAAAA3", 3, ABEBE)
+    bring(db, small(tmp_path / "other", "09:00"))
+    assert [trip.minute for trip in BookingLook(db).trips("Addis Ababa", "Hawassa", DATE, NOW)] == [540]
+    bring(db, SAMPLE_FOLDER)
+    first = BookingLook(db).trips("Addis Ababa", "Hawassa", DATE, NOW)[0]
+    assert (first.minute, first.left) == (330, 1)
+    with pytest.raises(EffectRefused, match="sold_out"):
+        hold(db, "AAAAA4", 2, SARA)
+
+
+def test_import_at_the_start_leaves_what_was_brought_by_hand(db: sqlite3.Connection, tmp_path: Path) -> None:
+    other = small(tmp_path / "other", "09:00")
+    assert bring(db, other)
+    assert not bring(db, SAMPLE_FOLDER, once=True, sample=True)  # each start tries
+    assert not bring(db, other, once=True)
+    assert bring(db, small(tmp_path / "changed", "10:00"), once=True)  # the configured files are others now
