@@ -100,6 +100,7 @@ class Inbox:
         self._sweep_at: float = clock()  # the first sweep is due at once
         self._retry_s = RETRY_S
         self._list_again_at = float("-inf")  # +CMGL hung: until then every slot is read by itself
+        self._each_again: dict[str, float] = {}  # without +CMGL: a memory is not read through sooner
         self._has_listed = False  # +CMGL has worked on this line
         self._acknowledges = True  # +CNMA is known
         self.received = 0
@@ -116,7 +117,9 @@ class Inbox:
         self._slots.clear()  # the sweep finds them, and their numbers may mean something else by now
         self._sweep_at = self._clock()
         self._acknowledges = True
-        self._list_again_at, self._has_listed = float("-inf"), False
+        self._list_again_at = float("-inf")
+        self._each_again.clear()
+        self._has_listed = False
         self.notify_lost = False
 
     # -- fed by the line
@@ -192,7 +195,9 @@ class Inbox:
         for memory in memories:
             entry = await self._read(memory, slot.index)
             if entry is not None:
-                if await self._dispose(entry, memory, slot.index):
+                # Some announce by a name ("MT") that they do not let us select: what was read and is to be
+                # deleted lies in the one that is.
+                if await self._dispose(entry, self._facts.memory or memory, slot.index):
                     self.sweep_soon(CONFIRM_S)
                 return
         # Announced and not there: read already by a sweep, or in another store than announced.
@@ -300,28 +305,39 @@ class Inbox:
     # -- commands
 
     async def _select(self, memory: str) -> None:
-        """Make `memory` the one that reading and deleting mean; what the modem refuses is left as it is."""
+        """Make `memory` the one that reading and deleting mean.
+
+        Some announce by a name ("MT") that they refuse here: then it is the one they receive into.
+        """
         facts = self._facts
-        if not memory or memory == facts.memory:
+        for wanted in (memory, facts.receiving):
+            if not wanted or wanted == facts.memory:
+                return
+            try:
+                await self._line.execute(attempt("+CPMS", wanted, timeout_s=15.0))
+            except (AtError, AtTimeout):
+                continue
+            facts.memory = wanted
             return
-        try:
-            await self._line.execute(attempt("+CPMS", memory, timeout_s=15.0))
-        except (AtError, AtTimeout):
-            return
-        facts.memory = memory
 
     async def _read(self, memory: str, index: int) -> StoredPdu | None:
         async with self._line.turn(Urgency.INBOUND):
             await self._select(memory)
-            lines: tuple[str, ...]
-            try:
-                lines = await self._line.execute(attempt("+CMGR", index, timeout_s=READ_TIMEOUT_S))
-            except AtTimeout as e:
-                lines = e.lines  # Wavecom can lose the result code behind the PDU
-            except AtError:
-                return None
+            lines = await self._show(index)
+            if any(value.startswith('"') for value in response.values(lines, "+CMGR")):
+                # In text mode: it restarted and told nobody, or somebody else was at the line.
+                await self._line.try_execute(basic("AT+CMGF=0"))
+                lines = await self._show(index)
         found = response.stored_messages(lines, "+CMGR")
         return found[0] if found else None
+
+    async def _show(self, index: int) -> tuple[str, ...]:
+        try:
+            return await self._line.execute(attempt("+CMGR", index, timeout_s=READ_TIMEOUT_S))
+        except AtTimeout as e:
+            return e.lines  # Wavecom can lose the result code behind the PDU
+        except AtError:
+            return ()
 
     async def _list(self, memory: str, urgency: Urgency) -> list[StoredPdu] | None:
         if self._clock() < self._list_again_at:
@@ -340,8 +356,11 @@ class Inbox:
                 self._list_again_at = self._clock() + LIST_AGAIN_S  # Samsung hangs on it
                 lines = None
             except AtError:
-                return None
+                if self._has_listed or self._clock() < self._each_again.get(memory, float("-inf")):
+                    return None
+                lines = None  # there is no such command
         if lines is None:
+            self._each_again[memory] = self._clock() + self._sweep_s
             return await self._read_each(memory)
         self._has_listed = True
         entries = response.stored_messages(lines, "+CMGL")
@@ -359,12 +378,15 @@ class Inbox:
         return StoredPdu(entry.index, again.stat, again.length, again.pdu)
 
     async def _read_each(self, memory: str) -> list[StoredPdu]:
-        """Without +CMGL: every slot by number, as far as the store says it reaches."""
-        entries = []
+        """Without +CMGL: every slot by number, as far as the store says it reaches, until all are found."""
+        entries: list[StoredPdu] = []
+        used = self._facts.used if memory == self._facts.receiving else None
         for index in range(min((self._facts.total or 0) + 1, 256)):
             entry = await self._read(memory, index)
             if entry is not None:
                 entries.append(StoredPdu(index, entry.stat, entry.length, entry.pdu))
+                if len(entries) == used:
+                    break
         return entries
 
     async def _delete(self, memory: str, index: int) -> None:

@@ -155,3 +155,37 @@ async def test_modem_drafts_on_the_sim_do_not_keep_the_sweep_running(fake: Any, 
     await fake.until(lambda: fake.asked(r"AT\+CSQ") > polls + 8)
     assert fake.asked(r"AT\+CMGL=4") <= 3
     assert fake.store
+
+
+async def test_modem_that_fell_back_to_text_mode_is_set_right_and_read(fake: Any, harness: Any) -> None:
+    harness.start(fake.path)
+    await harness.ready()
+    shown = '+CMGR: "REC UNREAD","+251911222333",,"26/11/22,10:00:00+12"\nhi\nOK'
+    fake.on(r"AT\+CMGR=1", lambda f, line: shown if f.seen[-2] != "AT+CMGF=0" else f._built_in(line))
+    fake.store[1] = PDU
+    fake.say('+CMTI: "SM",1')
+    await fake.until(lambda: not fake.store)
+    assert [r.deliver.text for r in harness.received] == ["hi"]
+
+
+async def test_modem_that_announces_by_a_name_it_refuses_is_read_and_freed(fake: Any, harness: Any) -> None:
+    fake.on(r"AT\+CMGL=4", "ERROR")
+    fake.on(r'AT\+CPMS="MT".*', "+CMS ERROR: 302")
+    harness.start(fake.path)
+    await harness.ready()
+    for slot in (4, 5):
+        fake.store[slot] = PDU
+        fake.say(f'+CMTI: "MT",{slot}')
+        await fake.until(lambda: not fake.store)
+    assert len(harness.received) == 2
+
+
+async def test_modem_without_list_command_has_what_nobody_announced_read_slot_by_slot(
+    fake: Any, harness: Any
+) -> None:
+    fake.on(r"AT\+CMGL=4", "ERROR")
+    fake.store[7] = PDU
+    harness.start(fake.path)
+    await harness.ready()
+    await fake.until(lambda: not fake.store)
+    assert len(harness.received) == 1
