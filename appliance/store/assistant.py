@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from appliance.conversation.asking import Asked, Fact, Known
+from appliance.conversation.masking import Masker
+from appliance.conversation.wordlists import load_words
 from appliance.message import Lane, Outbound
 from appliance.store import asking, outbound
 from appliance.store.booking import names_of
@@ -15,6 +17,8 @@ from appliance.store.knowledge import KnowledgeSearch, learn
 from appliance.store.outbound import QueuedRow, QueueKey
 
 __all__ = ["AssistantLook", "answer_question", "open_questions"]
+
+PERSONAL_DIGITS: Final = 5  # a figure of so many is somebody's number or code, not a price
 
 
 @effect("assistant.ask")
@@ -50,7 +54,9 @@ def answer_question(
         return None
     asker, language, asked = row
     if keep:
-        learn(db, language, asked, text)
+        # What is kept is given to others and to a model: no number or address of the asker stays in it.
+        plain = Masker(load_words()).hide(asked, number="", link="", enough=PERSONAL_DIGITS)
+        learn(db, language, " ".join(plain.split()), text)
     message = Outbound(recipient=asker, text=text, lane=Lane.REPLY)
     queued = outbound.insert(db, message, now_ms)
     return QueuedRow(queued, asker, QueueKey(message.route, str(message.lane), message.client_id))

@@ -94,3 +94,11 @@ def test_import_folder_reads_markdown(tmp_path: Path, box: Trial) -> None:
     assert import_folder(box.db, tmp_path) == 1
     box.text(SARA, "ask")
     assert box.text(SARA, "toilet?")[0].text == "Yes, on every coach."
+
+
+def test_kept_question_loses_the_askers_number(box: Trial) -> None:
+    box.text(SARA, "ASK is there wifi aboard, call 0922 33 44 55 or me@mail.example.com")
+    ((number, *_),) = open_questions(box.db)
+    answer_question(box.db, number, "Yes, on the coaches.", "lidya", box.now_ms, keep=True)
+    (kept,) = box.db.execute("SELECT question FROM knowledge WHERE source = 'operator'").fetchone()
+    assert kept == "ASK is there wifi aboard, call or"
