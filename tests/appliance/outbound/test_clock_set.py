@@ -45,7 +45,9 @@ async def record(monkeypatch: Any, set_by_ms: int) -> tuple[Any, ...]:
 
 async def test_result_written_after_the_clock_was_set_back_has_the_new_time(monkeypatch: Any) -> None:
     """Seed 40031 of the torture bench: webhooks of four messages were due in 40 days."""
-    assert await record(monkeypatch, -DAYS_40) == (7, "m", BUILT_MS, None, BUILT_MS + 2_000)
+    number, channel, at, nothing, due = await record(monkeypatch, -DAYS_40)
+    assert (number, channel, nothing, due - at) == (7, "m", None, 2_000)
+    assert abs(at - BUILT_MS) < 5_000  # the moments that pass between the two looks at the clock
 
 
 async def test_result_that_only_waited_keeps_the_time_at_which_it_came(monkeypatch: Any) -> None:
