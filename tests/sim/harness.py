@@ -213,7 +213,12 @@ class Outpost:
             return str(answer.read().decode())
 
     def until_modem_ready(self) -> None:
-        wait_for("the modem", lambda: all(m["state"] == "ready" for m in self.ask(op="check")["modems"]))
+        """Ready, or working with an alarm: one that is pulled out often has one about its power supply."""
+
+        def works(modem: dict[str, Any]) -> bool:
+            return modem["state"] == "ready" or (modem["state"] == "degraded" and bool(modem["alarms"]))
+
+        wait_for("the modem", lambda: all(works(modem) for modem in self.ask(op="check")["modems"]))
 
     def lives(self, what: str) -> list[dict[str, Any]]:
         """What `outpost trace` tells of a number or an id."""

@@ -61,7 +61,7 @@ def test_pulled_out_again_and_again_every_message_is_sent_or_visibly_uncertain(t
 
             def settled() -> bool:
                 moving = "SELECT count(*) FROM outbound WHERE state IN ('queued', 'sending')"
-                handled = "SELECT count(*) FROM inbound WHERE state = 'handled'"
+                handled = "SELECT count(*) FROM inbound WHERE state IN ('handled', 'guarded')"
                 return outpost.count(moving) == 0 and outpost.count(handled) == texted
 
             wait_for("every message settled and every text handled", settled, 90)
