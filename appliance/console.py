@@ -93,6 +93,9 @@ class Console:
             each_life = [await self._store.reader.run(views.life_of, row.kind, row.id) for row in rows]
             found = [life for life in each_life if life is not None]
         messages = [msgspec.to_builtins(life) for life in found]
+        for message in (one for life in messages for one in life["outbound"]):
+            if message["row"]["state"] == "queued":
+                message["held"] = self._outbound.held(message["row"]["lane"])
         return {"messages": messages, "timezone_minutes": self._timezone_minutes}
 
     async def _check(self, request: dict[str, Any]) -> dict[str, Any]:

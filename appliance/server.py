@@ -284,6 +284,7 @@ class Appliance:
         )
         self.gateway.hear(self._shell.opts)
         self.gateway.dial = self.dialler.dial
+        self.gateway.held = self.outbound.held
         tidy = asyncio.create_task(self.gateway.tidy(), name="gateway tidy")
         self._undo.callback(tidy.cancel)
         campaigns = CampaignService(self.gateway, trusted=lambda: self.clock.trusted)
@@ -398,6 +399,7 @@ class Appliance:
             payments=self.payments,
             send=self.outbound.send,
             offer=self.outbound.offer,
+            held=self.outbound.held,
             say=self._shell.kit.say,
             model=self.asking.snapshot,
             clock_ms=self.clock_ms,

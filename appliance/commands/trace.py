@@ -70,7 +70,10 @@ def lines(message: dict[str, Any], timezone_minutes: int) -> Iterator[str]:
         mr = "" if part["tp_mr"] is None else f", TP-MR {part['tp_mr']}"
         status = "" if part["tp_status"] is None else f", TP-Status {part['tp_status']:#04x}"
         yield f"  part {part['sequence']} by {part['modem']}: {part['state']}{mr}{status}"
-    if message["next_attempt_ms"]:
+    if held := message.get("held"):
+        until = f" until {_clock(held[1], timezone_minutes)}" if held[1] else ""
+        yield f"  held{until}: {held[0]}"
+    elif message["next_attempt_ms"]:
         yield f"  {_clock(message['next_attempt_ms'], timezone_minutes)}              next attempt"
 
 

@@ -211,6 +211,8 @@ class Gateway:
         self.private_webhooks = private_webhooks
         self.on_campaign: Callable[[], None] = lambda: None  # a campaign was made or changed
         self.dial: Dial | None = None  # without a modem there is nothing to dial by
+        # Why nothing of a lane is sent just now, and until when: outbound knows.
+        self.held: Callable[[str], tuple[str, int | None] | None] = lambda lane: None
         self.inbound: ClientInbound | None = None  # until `hear` is called nothing comes in for clients
         self._keys: OrderedDict[str, tuple[KeyRow, Client]] = OrderedDict()
         self._buckets: dict[int, _Bucket] = {}

@@ -11,13 +11,13 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Final
+from typing import Final, NamedTuple
 
 from appliance.message import Lane
 from appliance.outbound.balance import BalanceRule
 from appliance.outbound.lanes import LANES
 
-__all__ = ["ALARM_SHARE", "PERIODS", "Limits", "Pace", "QuietHours", "TokenBucket", "period_start_ms"]
+__all__ = ["ALARM_SHARE", "PERIODS", "Held", "Limits", "Pace", "QuietHours", "TokenBucket", "period_start_ms"]
 
 PERIODS: Final = ("minute", "hour", "day", "month")
 ALARM_SHARE: Final = 0.8
@@ -63,6 +63,13 @@ class TokenBucket:
         self._at = now
 
 
+class Held(NamedTuple):
+    """Why nothing of a lane is sent just now. until_ms: when it goes on, None while nobody can say."""
+
+    reason: str
+    until_ms: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class QuietHours:
     """Lanes that are held back outside of start to end, minutes of the local day (08:00 to 20:00)."""
@@ -79,6 +86,12 @@ class QuietHours:
         else:
             open_now = minute >= self.start or minute < self.end
         return frozenset() if open_now else self.lanes
+
+    def opens_ms(self, now_ms: int) -> int:
+        """When the held lanes go on: the next `start` of the local day after now_ms."""
+        local_ms = now_ms + self.timezone_minutes * _MINUTE_MS
+        opens_ms = local_ms - local_ms % _DAY_MS + self.start * _MINUTE_MS
+        return (opens_ms if opens_ms > local_ms else opens_ms + _DAY_MS) - self.timezone_minutes * _MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from appliance import faults
 from appliance.channels.channel import Channel
 from appliance.guard.tiers import Spend
 from appliance.message import Lane, Outbound
-from appliance.outbound.allowance import Limits, Pace, QuietHours
+from appliance.outbound.allowance import Held, Limits, Pace, QuietHours
 from appliance.outbound.balance import load_balances
 from appliance.outbound.balance_watch import BalanceWatch, Prepaid
 from appliance.outbound.lanes import WINDOW, Lanes
@@ -275,6 +275,15 @@ class OutboundService:
             if (each.who, each.segments >= each.limit) not in before:
                 who = each.who if each.who.startswith(("the box", "client ")) else "one person"
                 log.warning("spending: %s has used %d of %d SMS in 24 hours", who, each.segments, each.limit)
+
+    def held(self, lane: str) -> Held | None:
+        """Why nothing of a lane is sent just now, for those who ask after a queued message; None if it is."""
+        if lane in self._closed_lanes():
+            if not self._trusted():
+                return Held("quiet hours, as the clock cannot be trusted yet", None)
+            assert self._quiet is not None
+            return Held("quiet hours", self._quiet.opens_ms(self._clock_ms()))
+        return None if self.routing.ready() else Held("no modem or route can send now", None)
 
     def _closed_lanes(self) -> frozenset[str]:
         if self._quiet is None:

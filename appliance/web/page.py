@@ -179,7 +179,11 @@ class Page:
             return None
         first = life.inbound or life.outbound[0]
         return self._jinja.get_template("life.html").render(
-            self._base(), life=life, number=first.row.number, chosen=(kind, message_id)
+            self._base(),
+            life=life,
+            number=first.row.number,
+            chosen=(kind, message_id),
+            held=self._services.held,
         )
 
     async def modem(self, name: str, ussd: Mapping[str, Any] | None = None) -> str | None:

@@ -240,6 +240,7 @@ class Services:
     payments: PaymentDesk | None = None
     send: Callable[[Outbound], Awaitable[int]] | None = None
     offer: Callable[[Sequence[QueuedRow]], object] = field(default=lambda rows: None)
+    held: Callable[[str], tuple[str, int | None] | None] = field(default=lambda lane: None)
     say: Callable[[str, str], str] = field(default=lambda language, key: key)
     model: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
     clock_ms: Callable[[], int] = wall_clock_ms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -150,7 +150,7 @@ async def look(call: Call) -> Result:
                 )
                 for step in one.steps
             ]
-    shown = _shown(found, steps)
+    shown = _shown(found, steps, call.gateway.held)
     routed = [step.reason for step in steps if step.said_by == "router"]
     shown.why = routed[-1] if routed else _NO_TABLE
     return Result(200, shown)
@@ -174,7 +174,7 @@ async def page(call: Call) -> Result:
     more = len(found) > limit
     found = found[:limit]
     body = shapes.MessageList(
-        messages=[_shown(each, None) for each in found],
+        messages=[_shown(each, None, call.gateway.held) for each in found],
         next=shapes.message_id(found[-1].id) if more else None,
     )
     return Result(200, body)
@@ -186,7 +186,7 @@ async def cancel(call: Call) -> Result:
     if not await call.gateway.cancel(found.id):
         current = await _own(call)
         raise Problem(409, "not-queued", f"It is {current.state}; only a queued message can be cancelled.")
-    return Result(200, _shown(await _own(call), None))
+    return Result(200, _shown(await _own(call), None, call.gateway.held))
 
 
 async def _own(call: Call) -> ClientMessage:
@@ -200,15 +200,23 @@ async def _own(call: Call) -> ClientMessage:
     return message
 
 
-def _shown(message: ClientMessage, steps: list[shapes.Step] | None) -> shapes.Message:
-    queued = message.state == "queued"
+def _shown(
+    message: ClientMessage,
+    steps: list[shapes.Step] | None,
+    held: Callable[[str], tuple[str, int | None] | None],
+) -> shapes.Message:
+    reason, next_ms = message.reason, None
+    if message.state == "queued":
+        why, until_ms = held(message.lane) or ("", None)
+        reason = reason or why
+        next_ms = max(message.next_attempt_ms or 0, until_ms or 0)
     return shapes.Message(
         id=shapes.message_id(message.id),
         to=message.to,
         text=message.text,
         lane=message.lane,
         status=message.state,  # type: ignore[arg-type]  # the schema's CHECK holds the vocabulary
-        reason=message.reason,
+        reason=reason,
         reference=message.reference,
         encoding=message.encoding,
         segments=message.segments,
@@ -217,7 +225,7 @@ def _shown(message: ClientMessage, steps: list[shapes.Step] | None) -> shapes.Me
         attempts=message.attempts,
         may_be_double=message.may_be_double,
         created_at=shapes.iso(message.created_at_ms) or "",
-        next_attempt_at=shapes.iso(message.next_attempt_ms) if queued and message.next_attempt_ms else None,
+        next_attempt_at=shapes.iso(next_ms) if next_ms else None,
         expires_at=shapes.iso(message.expires_at_ms),
         sent_at=shapes.iso(message.sent_at_ms),
         final_at=shapes.iso(message.final_at_ms),

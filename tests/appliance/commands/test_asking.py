@@ -134,3 +134,8 @@ def test_trace_queued_message_says_when_it_is_tried() -> None:
     assert list(lines({**OUT, "next_attempt_ms": 1_700_000_060_500}, 180))[-1].endswith(
         ".500              next attempt"
     )
+
+
+def test_trace_held_message_says_why_and_until_when() -> None:
+    held = {**OUT, "next_attempt_ms": 1_700_000_000_000, "held": ["quiet hours", 1_700_000_060_500]}
+    assert list(lines(held, 180))[-1] == "  held until 2023-11-15 01:14:20.500: quiet hours"

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from appliance.web.v1.shapes import iso
+
 TO = "+251911234567"
 
 
@@ -251,6 +253,25 @@ async def test_list_bad_parameter_is_400(office: Any, query: str) -> None:
     _, key = await office.client("acme")
     status, body = await office.call("GET", f"/v1/messages?{query}", key)
     assert (status, body["type"]) == (400, "urn:outpost:problem:bad-parameter")
+
+
+async def test_message_that_is_held_back_says_why_and_until_when(office: Any) -> None:
+    _, key = await office.client("acme")
+    opens_ms = 1_795_000_600_000
+    office.gateway.held = lambda lane: ("quiet hours", opens_ms) if lane == "bulk" else None
+    await office.call("POST", "/v1/messages", key, json=sms(lane="bulk"), idem="1")
+    await office.call("POST", "/v1/messages", key, json=sms(), idem="2")
+    _, body = await office.call("GET", "/v1/messages/out_1", key)
+    assert (body["status"], body["reason"]) == ("queued", "quiet hours")
+    assert body["next_attempt_at"] == iso(opens_ms)
+    _, page = await office.call("GET", "/v1/messages", key)
+    assert [(each["id"], each["reason"]) for each in page["messages"]] == [
+        ("out_2", ""),
+        ("out_1", "quiet hours"),
+    ]
+    await office.move(1, "sending", "sent")
+    _, body = await office.call("GET", "/v1/messages/out_1", key)
+    assert (body["status"], body["next_attempt_at"]) == ("sent", None)
 
 
 async def test_cancel_returns_the_units_and_is_409_when_it_is_too_late(office: Any) -> None:

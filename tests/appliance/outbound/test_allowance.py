@@ -65,6 +65,19 @@ def test_quiet_hours_over_midnight() -> None:
     assert night.closed(ms(2026, 11, 22, 12, 0))
 
 
+@pytest.mark.parametrize(
+    ("now", "opens"),
+    [
+        (ms(2026, 11, 22, 21, 0), ms(2026, 11, 23, 8, 0)),
+        (ms(2026, 11, 23, 1, 0), ms(2026, 11, 23, 8, 0)),
+        (ms(2026, 11, 22, 8, 0), ms(2026, 11, 23, 8, 0)),
+    ],
+    ids=["evening", "past midnight", "at the opening itself"],
+)
+def test_quiet_hours_say_when_they_end(now: int, opens: int) -> None:
+    assert QuietHours().opens_ms(now) == opens
+
+
 def test_each_period_has_its_own_ceiling() -> None:
     one = pace(segments={"minute": 2, "hour": 3})
     now = ms(2026, 11, 22, 9, 0)

@@ -316,7 +316,11 @@ async def test_quiet_hours_hold_bulk_back_and_let_the_rest_go(box: Box) -> None:
     notice = await box.put("your bus", Lane.NORMAL, to=2)
     await box.until_state(notice, "sent")
     assert box.states[bulk] == ["queued"]
+    morning = round(datetime(2027, 1, 16, 8, 0, tzinfo=EAT).timestamp() * 1000)
+    assert box.service.held(Lane.BULK) == ("quiet hours", morning)
+    assert box.service.held(Lane.NORMAL) is None
     box.at[0] += 10 * 3_600_000
+    assert box.service.held(Lane.BULK) is None
     await box.until_state(bulk, "sent")
 
 
@@ -324,6 +328,8 @@ async def test_untrusted_clock_holds_bulk_back(store: Store) -> None:
     noon = round(datetime(2027, 1, 15, 12, 0, tzinfo=EAT).timestamp() * 1000)
     service = OutboundService(store, lambda: noon, quiet=QuietHours(), trusted=lambda: False)
     assert service._closed_lanes() == {"bulk"}
+    assert service.held(Lane.BULK) == ("quiet hours, as the clock cannot be trusted yet", None)
+    assert service.held(Lane.NORMAL) == ("no modem or route can send now", None)
     await service.stop(0)
 
 
