@@ -309,9 +309,10 @@ class OutboundService:
 
 
 def _lane_counts(db: sqlite3.Connection, now_ms: int) -> list[dict[str, Any]]:
-    """Per lane: how many are queued (counted up to COUNTED), the age of the oldest, how many are sending."""
+    """Per lane: how many are queued (counted up to COUNTED a queue, `more` beyond), the age of the oldest, how many are sending."""
     lanes: dict[str, dict[str, Any]] = {
-        lane: {"lane": str(lane), "queued": 0, "oldest_ms": None, "sending": 0} for lane in Lane
+        lane: {"lane": str(lane), "queued": 0, "more": False, "oldest_ms": None, "sending": 0}
+        for lane in Lane
     }
     for key, _ in ops.active_keys(db):
         lane = lanes[key.lane]
@@ -322,6 +323,7 @@ def _lane_counts(db: sqlite3.Connection, now_ms: int) -> list[dict[str, Any]]:
             (*key, COUNTED),
         ).fetchone()
         lane["queued"] += count
+        lane["more"] |= count == COUNTED
         lane["oldest_ms"] = max(lane["oldest_ms"] or 0, now_ms - oldest)
     for name, count in db.execute(
         "SELECT lane, count(*) FROM outbound WHERE state = 'sending' GROUP BY lane"

@@ -351,6 +351,7 @@ def _lanes(outbound: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "lane": lane.value,
             "queued": known.get(lane, {}).get("queued") or 0,
+            "more": known.get(lane, {}).get("more", False),
             "sending": known.get(lane, {}).get("sending") or 0,
             "oldest_ms": known.get(lane, {}).get("oldest_ms"),
         }

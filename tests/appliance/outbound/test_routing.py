@@ -324,6 +324,17 @@ async def test_quiet_hours_hold_bulk_back_and_let_the_rest_go(box: Box) -> None:
     await box.until_state(bulk, "sent")
 
 
+async def test_long_queue_is_counted_so_far_and_said_to_be_longer(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.outbound.service.COUNTED", 3)
+    for number in range(4):
+        await box.put(f"m{number}", Lane.NORMAL, to=number)
+    lanes = {each["lane"]: each for each in (await box.service.snapshot())["lanes"]}
+    assert (lanes["normal"]["queued"], lanes["normal"]["more"]) == (3, True)
+    assert (lanes["bulk"]["queued"], lanes["bulk"]["more"]) == (0, False)
+
+
 async def test_untrusted_clock_holds_bulk_back(store: Store) -> None:
     noon = round(datetime(2027, 1, 15, 12, 0, tzinfo=EAT).timestamp() * 1000)
     service = OutboundService(store, lambda: noon, quiet=QuietHours(), trusted=lambda: False)
