@@ -309,7 +309,10 @@ class OutboundService:
 
 
 def _lane_counts(db: sqlite3.Connection, now_ms: int) -> list[dict[str, Any]]:
-    """Per lane: how many are queued (counted up to COUNTED a queue, `more` beyond), the age of the oldest, how many are sending."""
+    """Per lane: how many are queued, the age of the oldest, how many are sending.
+
+    A queue is counted up to COUNTED; `more` says that there may be more.
+    """
     lanes: dict[str, dict[str, Any]] = {
         lane: {"lane": str(lane), "queued": 0, "more": False, "oldest_ms": None, "sending": 0}
         for lane in Lane
