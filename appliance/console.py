@@ -13,6 +13,7 @@ from appliance.gateway.service import Denied
 from appliance.message import Lane, Outbound, normalise_number
 from appliance.outbound.routing import NoRoute
 from appliance.store import views
+from appliance.store.moderation import life_without_chats
 from firmware_bridge.errors import BridgeError
 from firmware_bridge.modem import Modem
 
@@ -83,14 +84,14 @@ class Console:
         kind, _, rest = what.replace("_", ":").rpartition(":")  # the business API writes out_7
         if rest.isdigit() and kind in ("", "in", "out") and len(rest) <= 12 and not what.startswith("+"):
             kinds = (kind,) if kind else ("out", "in")
-            lives = [await self._store.reader.run(views.life_of, each, int(rest)) for each in kinds]
+            lives = [await self._store.reader.run(life_without_chats, each, int(rest)) for each in kinds]
             found = [life for life in lives if life is not None]
         else:
             number = normalise_number(what, self._region)
             if number is None:
                 raise ControlError(f"{what!r} is neither a message's id nor a number")
             rows = await self._store.reader.run(views.messages_with, number, TRACED)
-            each_life = [await self._store.reader.run(views.life_of, row.kind, row.id) for row in rows]
+            each_life = [await self._store.reader.run(life_without_chats, row.kind, row.id) for row in rows]
             found = [life for life in each_life if life is not None]
         messages = [msgspec.to_builtins(life) for life in found]
         for message in (one for life in messages for one in life["outbound"]):

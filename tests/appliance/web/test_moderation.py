@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+import json
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from appliance.console import Console
 from appliance.store import chat
 from appliance.store.effects import EffectContext
 
@@ -144,3 +147,19 @@ async def test_chat_texts_are_hidden_on_the_other_pages(bench: Any, pair: int) -
 
 async def test_no_such_pair_is_404(bench: Any) -> None:
     assert (await bench.client.get("/chat/77")).status == 404
+
+
+async def test_trace_hides_what_strangers_say_to_each_other(bench: Any, pair: int) -> None:
+    console = Console(
+        store=bench.store,
+        outbound=cast("Any", SimpleNamespace(held=lambda lane: None)),
+        modems=(),
+        dialler=cast("Any", None),
+        region="ET",
+        timezone_minutes=180,
+        state=dict,
+    )
+    for what in (ABEBE, "in:1"):
+        told = json.dumps(await console.handlers()["trace"]({"what": what}))
+        assert f"(in the chat, pair {pair})" in told
+        assert "hello" not in told and "airtime" not in told
