@@ -13,6 +13,7 @@ was given a line (`resume`) does not follow a jump by itself: `now_ms` goes on a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import logging
@@ -22,7 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["STEP_MS", "Clock", "ClockState", "Line", "system_clock_is_disciplined", "uptime_ms"]
+__all__ = [
+    "STEP_MS",
+    "Clock",
+    "ClockState",
+    "Line",
+    "once_a_tick",
+    "system_clock_is_disciplined",
+    "uptime_ms",
+]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +70,28 @@ class Line(NamedTuple):
 def uptime_ms() -> int:
     """Milliseconds since the boot, those of a suspended box included; nobody can set it."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def once_a_tick(now_ms: Callable[[], int]) -> Callable[[], int]:
+    """The same time for all that happens in one turn of the event loop: a request asks for it five times.
+
+    Outside of the loop it is `now_ms` itself.
+    """
+    known: list[int] = []
+
+    def read() -> int:
+        for now in known:  # rather than an index, which another thread could find gone
+            return now
+        now = now_ms()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return now
+        known.append(now)
+        loop.call_soon(known.clear)  # the first thing of the next turn, which nothing delays
+        return now
+
+    return read
 
 
 class Clock:

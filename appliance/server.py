@@ -21,7 +21,7 @@ from appliance.channels.http import make_session
 from appliance.channels.modem import ModemChannel, ModemInbox
 from appliance.channels.provider import PresetError
 from appliance.chat_digest import ChatDigest
-from appliance.clock import Clock
+from appliance.clock import Clock, once_a_tick
 from appliance.config import Config, ModemConfig, Payments
 from appliance.console import Console
 from appliance.control import ControlError, ControlSocket
@@ -275,7 +275,7 @@ class Appliance:
             self.store,
             offer=self.outbound.offer,
             cancel=self.outbound.cancel,
-            clock_ms=self.clock_ms,
+            clock_ms=once_a_tick(self.clock_ms),
             region=config.conversation.region,
             timezone_minutes=config.conversation.timezone_minutes,
             choose=self.outbound.routing.choose,

@@ -44,6 +44,8 @@ _HEAD: Final = re.compile(
 _POST: Final = b"POST /"
 _FIELD: Final = re.compile(r"([^:]+):[ \t]*([^\r]*?)[ \t]*\r\n")
 _LENGTH: Final = re.compile(r"\d{1,7}\Z")
+_ONCE: Final = b"\r\nIdempotency-Key:"
+_ONCE_VALUE: Final = re.compile(rb"[ \t]*([\x20-\x7e]*?)[ \t]*")
 # Fields that change how a request is read: aiohttp's business. Of Connection its usual words are known here.
 _OTHERS_BUSINESS: Final = frozenset(
     {"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te", "sec-websocket-key"}
@@ -99,14 +101,31 @@ class _Heads:
 
     def read(self, data: bytes) -> _Head | None:
         """The head at the beginning of `data`; None when it is for aiohttp to read."""
-        raw = data[: data.find(b"\r\n\r\n") + 4]
-        head = self._known.get(raw)
-        if head is None:
-            head = self._parse(raw)
-            if head is not None and len(raw) <= HEAD_KEPT_OCTETS and "Idempotency-Key" not in head.headers:
-                if len(self._known) >= HEADS_KEPT:
-                    self._known.clear()
-                self._known[raw] = head
+        end = data.find(b"\r\n\r\n") + 4
+        raw = data[:end]
+        known = self._known.get(raw)
+        if known is not None:
+            return known
+        at = raw.find(_ONCE)
+        if at < 0:
+            return self._kept(raw)
+        # The one field that is new each time; without it the head is one that came before.
+        line_end = raw.find(b"\r\n", at + 2)
+        value = _ONCE_VALUE.fullmatch(raw, at + len(_ONCE), line_end)
+        rest = raw[:at] + raw[line_end:]
+        head = self._known.get(rest) or self._kept(rest)
+        if head is None or value is None or "Idempotency-Key" in head.headers:
+            return self._parse(raw)
+        headers = CIMultiDict(head.headers)
+        headers.add("Idempotency-Key", value[1].decode("ascii"))
+        return _Head(head.hot, head.minor, headers, head.length, end, head.closing)
+
+    def _kept(self, raw: bytes) -> _Head | None:
+        head = self._parse(raw)
+        if head is not None and len(raw) <= HEAD_KEPT_OCTETS and "Idempotency-Key" not in head.headers:
+            if len(self._known) >= HEADS_KEPT:
+                self._known.clear()
+            self._known[raw] = head
         return head
 
     def _parse(self, raw: bytes) -> _Head | None:

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from appliance.clock import BUILT_MS, SAVE_EVERY_MS, STEP_MS, Clock, Line, system_clock_is_disciplined
+from appliance.clock import (
+    BUILT_MS,
+    SAVE_EVERY_MS,
+    STEP_MS,
+    Clock,
+    Line,
+    once_a_tick,
+    system_clock_is_disciplined,
+)
 
 NOW = BUILT_MS + 300 * 86_400_000
 HOUR = 3_600_000
@@ -233,3 +242,17 @@ def test_program_started_again_keeps_the_network_s_time_in_a_box_without_a_clock
 
 def test_kernel_is_asked_without_an_error() -> None:
     assert system_clock_is_disciplined() in (True, False)
+
+
+async def test_once_a_tick_asks_once_in_a_turn_of_the_loop_and_again_in_the_next() -> None:
+    asked = iter(range(100))
+    read = once_a_tick(lambda: next(asked))
+    assert (read(), read()) == (0, 0)
+    await asyncio.sleep(0)
+    assert (read(), read()) == (1, 1)
+
+
+def test_once_a_tick_outside_of_a_loop_asks_each_time() -> None:
+    asked = iter(range(100))
+    read = once_a_tick(lambda: next(asked))
+    assert (read(), read()) == (0, 1)

@@ -15,12 +15,24 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from appliance.commands.asking import NotRunning, ask
 from appliance.config import load as load_config
 
-__all__ = ["OUT", "ROOT", "SERVER_CORE", "Box", "Figure", "boxed", "empty", "kannel", "load", "rss_mib"]
+__all__ = [
+    "OUT",
+    "ROOT",
+    "SERVER_CORE",
+    "Box",
+    "Figure",
+    "Peer",
+    "boxed",
+    "empty",
+    "kannel",
+    "load",
+    "rss_mib",
+]
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -185,8 +197,25 @@ def boxed(folder: Path, core: int | None = SERVER_CORE) -> Iterator[Box]:
         yield box
 
 
+class Peer(NamedTuple):
+    """Another program. port: where it takes messages; pids: of its processes."""
+
+    port: int
+    pids: tuple[int, ...]
+
+    def until_idle(self, limit_s: float = 60.0) -> None:
+        """What it has accepted is worked off, so that it takes nothing from the next window."""
+        limit, before = time.monotonic() + limit_s, -1.0
+        while time.monotonic() < limit:
+            used = sum(map(cpu_s, self.pids))
+            if used - before < 0.02:
+                return
+            before = used
+            time.sleep(0.25)
+
+
 @contextlib.contextmanager
-def kannel(folder: Path, core: int | None = SERVER_CORE) -> Iterator[int | None]:
+def kannel(folder: Path, core: int | None = SERVER_CORE) -> Iterator[Peer | None]:
     """bearerbox, smsbox and an SMSC that takes everything, on one core; None where it is not installed."""
     bearerbox = shutil.which("bearerbox", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if bearerbox is None:
@@ -197,14 +226,14 @@ def kannel(folder: Path, core: int | None = SERVER_CORE) -> Iterator[int | None]
     config = folder / "kannel.conf"
     config.write_text(KANNEL.format(folder=folder, **ports))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with _process([bearerbox, str(config)], core, **quiet):
+    with _process([bearerbox, str(config)], core, **quiet) as first:
         _until(lambda: _open(ports["smsbox"]), "bearerbox")
         with socket.create_connection(("127.0.0.1", ports["smsc"])) as smsc:
             taker = threading.Thread(target=_take_all, args=(smsc, core), daemon=True)
             taker.start()
-            with _process([bearerbox.replace("bearerbox", "smsbox"), str(config)], core, **quiet):
+            with _process([bearerbox.replace("bearerbox", "smsbox"), str(config)], core, **quiet) as second:
                 _until(lambda: _open(ports["sendsms"]), "smsbox")
-                yield ports["sendsms"]
+                yield Peer(ports["sendsms"], (first.pid, second.pid))
             smsc.shutdown(socket.SHUT_RDWR)
             taker.join(5)
 
@@ -253,3 +282,9 @@ def rss_mib(pid: int, only: Sequence[int] | None = None) -> float:
         for each in (pid, *(children(pid) if only is None else only))
     )
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -111,17 +111,19 @@ def batch(args: argparse.Namespace, folder: Path) -> list[Row]:
 
 def beside_kannel(args: argparse.Namespace, folder: Path) -> list[Row]:
     """Accepting beside Kannel with its file store, on the same core in the same minutes; 50 connections."""
-    with kannel(folder / "kannel") as port, boxed(folder) as box:
-        if port is None:
+    with kannel(folder / "kannel") as peer, boxed(folder) as box:
+        if peer is None:
             print("  kannel is not installed: sudo apt-get install -y kannel", file=sys.stderr)
             return []
-        for at, kind in ((port, "kannel"), (box.port, "send")):
-            load(at, kind, 0.5, 50, key=box.key)
-        more = in_turns(
-            args.rounds,
-            lambda: float(load(port, "kannel", args.window, 50)["messages_s"]),
-            lambda: load(box.port, "send", args.window, 50, key=box.key),
-        )
+
+        def theirs(seconds: float = args.window) -> float:
+            found = float(load(peer.port, "kannel", seconds, 50)["messages_s"])
+            peer.until_idle()
+            return found
+
+        theirs(0.5)
+        load(box.port, "send", 0.5, 50, key=box.key)
+        more = in_turns(args.rounds, theirs, lambda: load(box.port, "send", args.window, 50, key=box.key))
     return [Row("kannel", "accept, to Kannel with its file store", more["ratio"], 1.0, 1.5, more=more)]
 
 
