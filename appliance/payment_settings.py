@@ -54,7 +54,8 @@ class Telebirr(Struct, frozen=True, forbid_unknown_fields=True):
     ca: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         described(
-            "File with the certificates that telebirr's server is checked by; without it the system's.",
+            "File with the authorities that telebirr's server is checked by; without it the system's and"
+            " those in config/telebirr-ca.pem.",
             "a PEM file",
         ),
     ] = None

@@ -14,6 +14,7 @@ import ssl
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -22,7 +23,7 @@ from appliance.payments.telebirr import messages
 from appliance.payments.telebirr.messages import Merchant, Reply
 from appliance.payments.telebirr.signing import Signer
 
-__all__ = ["Answered", "Called", "Client", "NotSent", "Unsure", "new_nonce"]
+__all__ = ["Answered", "Called", "Client", "NotSent", "Unsure", "new_nonce", "trusting"]
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ TOKEN_LIFE_S: Final = 50 * 60.0  # they last about an hour
 TOKEN_MARGIN_S: Final = 60.0  # asked anew so long before the end that it names
 MAX_ANSWER_OCTETS: Final = 64 * 1024
 CONNECT_TIMEOUT_S: Final = 10.0
+AUTHORITIES: Final = Path(__file__).resolve().parents[3] / "config" / "telebirr-ca.pem"
 _NONCE: Final = string.ascii_uppercase + string.digits
 
 
@@ -60,6 +62,18 @@ def new_nonce() -> str:
     return "".join(secrets.choice(_NONCE) for _ in range(32))
 
 
+def trusting(ca: str | None) -> ssl.SSLContext:
+    """How telebirr's server is checked, which it always is: by the authorities in the file `ca`, else by the
+    system's and those that come with Outpost, as the server does not send its whole chain.
+
+    Raises OSError or ssl.SSLError for a file that cannot be used.
+    """
+    context = ssl.create_default_context(cafile=ca)
+    if ca is None:
+        context.load_verify_locations(AUTHORITIES)
+    return context
+
+
 class Client:
     """One merchant at telebirr. clock: monotonic seconds, for the token; now_s: Unix time, for signatures."""
 
@@ -80,8 +94,7 @@ class Client:
         self._url, self._app_id, self._secret = url.rstrip("/"), app_id, secret
         self._signer, self._now_s, self._clock = signer, now_s, clock
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s))
-        # Certificates are always checked: a file only says by which authority.
-        self._ssl: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if ca else True
+        self._ssl = trusting(ca)
         self._session: aiohttp.ClientSession | None = None
         self._token = ""
         self._token_ends = 0.0
