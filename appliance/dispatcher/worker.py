@@ -32,7 +32,7 @@ __all__ = ["Shell", "Worker", "main"]
 
 logger = logging.getLogger(__name__)
 
-FLUSH_AFTER_S: Final = 0.005  # a finished turn waits no longer than this for the rest of its frame
+FLUSH_AFTER_S: Final = 0.0015  # a finished turn waits no longer than this for the rest of its frame
 RSS_EVERY: Final = 256  # turns between looks at our own memory
 PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 _session_json: Final = msgspec.json.Encoder()
