@@ -216,7 +216,7 @@ async def test_guessing_from_one_address_has_to_wait(office: Any) -> None:
 async def test_key_is_stored_as_a_hash_and_admin_actions_are_in_the_audit(office: Any) -> None:
     _, key = await office.client("acme")
     await office.call("POST", "/v1/keys", key, json={"scopes": ["read"]})
-    secret = key.rpartition("_")[2]
+    secret = key.split("_", 2)[2]  # it may hold an underscore of its own
     dump = await office.store.reader.run(lambda db: "\n".join(map(str, db.execute("SELECT * FROM api_key"))))
     assert secret not in dump and key not in dump
     actions = await office.store.reader.run(
