@@ -23,7 +23,7 @@ from firmware_bridge.simulator import ModemSpec, Simulator, scenario
 from firmware_bridge.simulator.virtual import MemoryPort, MemoryWire, VirtualTimeLoop
 
 BOX, PERSON, PHONE = "+251911000001", "+251922000001", "+251922000002"
-# OUTPOST_FIELD_HOURS=30 makes a thousand hours of it, in about a minute.
+# OUTPOST_FIELD_HOURS=23 makes a thousand hours of it, healing included, in a minute or two.
 TROUBLE_H = float(os.environ.get("OUTPOST_FIELD_HOURS", "6"))
 HEALING_S = 1.5 * 3600.0
 
